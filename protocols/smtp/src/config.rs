@@ -1,0 +1,148 @@
+//! The table `[smtp]` of the configuration.
+
+use std::fmt;
+
+use protocol::ConfigError;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Limits and words of the SMTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The largest message taken; `SIZE` tells it to clients.
+    pub max_message: Size,
+    /// The most recipients of one message (RFC 5321 §4.5.3.1.8 asks for a hundred at least).
+    pub max_recipients: usize,
+    /// How many seconds a client may stay silent between commands.
+    pub idle_timeout: u64,
+    /// How many refused commands end a session; a message taken forgives them.
+    pub max_errors: u32,
+    /// A message that passed more servers than this goes round in circles.
+    pub max_hops: u32,
+    /// What the greeting says behind the host's name.
+    pub banner: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_message: Size(50 << 20),
+            max_recipients: 1000,
+            idle_timeout: 300,
+            max_errors: 20,
+            max_hops: 50,
+            banner: "Wharfinger".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether every value makes sense.
+    ///
+    /// # Errors
+    /// Names the first key that does not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = if self.max_message.0 < 64 << 10 {
+            "max_message must be 64K at least (RFC 5321 §4.5.3.1.7)"
+        } else if self.max_recipients < 100 {
+            "max_recipients must be 100 at least (RFC 5321 §4.5.3.1.8)"
+        } else if self.idle_timeout == 0 {
+            "idle_timeout must be one second at least"
+        } else if self.max_errors == 0 {
+            "max_errors must be one at least"
+        } else if self.max_hops == 0 {
+            "max_hops must be one at least"
+        } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
+            "banner must be one line of printable ASCII, of 200 characters at most"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError { module: "smtp", message: wrong.to_owned() })
+    }
+}
+
+/// A number of bytes: an integer, or a string such as `"50M"` with K, M, G or T for powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
+
+impl Size {
+    fn parse(text: &str) -> Option<Size> {
+        let text = text.trim();
+        let unit = UNITS.iter().find(|(unit, _)| text.ends_with([*unit, unit.to_ascii_lowercase()]));
+        let (digits, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], *shift));
+        digits.trim_end().parse::<u64>().ok()?.checked_mul(1 << shift).map(Size)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, shift)| self.0 > 0 && self.0.trailing_zeros() >= *shift) {
+            Some((unit, shift)) => write!(out, "{}{unit}", self.0 >> shift),
+            None => write!(out, "{}", self.0),
+        }
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+struct SizeVisitor;
+
+impl de::Visitor<'_> for SizeVisitor {
+    type Value = Size;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a number of bytes, or a string such as \"50M\"")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Size, E> {
+        u64::try_from(value).map(Size).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Size, E> {
+        Ok(Size(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Size, E> {
+        Size::parse(value).ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_read_back_and_sizes_have_units() {
+        let table = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(table["max_message"].as_str(), Some("50M"));
+        assert_eq!(protocol::read_config::<Config>("smtp", table).unwrap(), Config::default());
+        for (text, bytes) in [("50M", 50 << 20), ("1 g", 1 << 30), ("123", 123), ("64k", 64 << 10)] {
+            assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
+        }
+        for text in ["", "M", "-1", "1.5M", "99999999999T", "5Q"] {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_senseless_value_are_named() {
+        let read = |text: &str| protocol::read_config::<Config>("smtp", text.parse().unwrap());
+        assert!(read("max_mesage = 5").unwrap_err().to_string().contains("max_mesage"));
+        let config = read("max_message = 1048576\nmax_recipients = 5").unwrap();
+        assert_eq!(config.max_message, Size(1 << 20));
+        assert!(config.check().unwrap_err().to_string().contains("max_recipients"));
+        assert!(read("banner = \"a\\r\\nb\"").unwrap().check().is_err(), "no second line by way of the banner");
+    }
+}

@@ -1,0 +1,65 @@
+//! SMTP: receiving mail from other servers, and submission of mail by users (RFC 5321, RFC 6409).
+//!
+//! [`codec`] and [`scan`] turn octets into commands and content, [`commands`] says what is legal where, the session
+//! keeps the state and the one loop, `ops` does the work, [`reply`] knows the codes.
+
+pub mod codec;
+pub mod commands;
+pub mod config;
+mod ops;
+mod received;
+pub mod reply;
+pub mod scan;
+mod session;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Services, TlsMode};
+
+use config::Config;
+
+/// The protocol as the daemon knows it.
+pub const MODULE: Module = Module {
+    name: "smtp",
+    ports: &[
+        Port { name: "smtp", protocol: "smtp", number: 25, tls: TlsMode::Starttls },
+        Port { name: "submission", protocol: SUBMISSION, number: 587, tls: TlsMode::Starttls },
+        Port { name: "submissions", protocol: SUBMISSION, number: 465, tls: TlsMode::Implicit },
+    ],
+    alpn: &["smtp"],
+    build,
+    defaults: || toml::Table::try_from(Config::default()).unwrap_or_default(),
+};
+
+/// What a listener speaks that takes mail from users alone.
+const SUBMISSION: &str = "submission";
+
+/// The protocol, built: what all its sessions share.
+struct Smtp {
+    config: Config,
+    services: Services,
+}
+
+impl Smtp {
+    fn idle(&self) -> Duration {
+        Duration::from_secs(self.config.idle_timeout)
+    }
+}
+
+fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, ConfigError> {
+    let config: Config = protocol::read_config(MODULE.name, table)?;
+    config.check()?;
+    Ok(Arc::new(Smtp { config, services }))
+}
+
+impl Protocol for Smtp {
+    fn serve(self: Arc<Self>, conn: Conn) -> BoxFuture<'static, Closed> {
+        Box::pin(session::run(self, conn))
+    }
+
+    fn busy(&self) -> &'static [u8] {
+        b"421 4.3.2 Too many connections; try again later\r\n"
+    }
+}

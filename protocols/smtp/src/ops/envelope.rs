@@ -1,0 +1,78 @@
+//! MAIL and RCPT: who sends, and whom it is for.
+
+use auth::{Refused, TraceId};
+
+use crate::Smtp;
+use crate::codec::{MailParameters, Mailbox};
+use crate::ops::{Outcome, out_of_sequence};
+use crate::reply::{self, Problem, Reply};
+use crate::session::{Client, State, Transaction, is_submission};
+use crate::wire::Wire;
+
+/// Begins a transaction.
+pub(crate) async fn mail(
+    smtp: &Smtp,
+    wire: &Wire,
+    state: State,
+    from: Option<Mailbox>,
+    parameters: &MailParameters,
+) -> Outcome {
+    let State::Greeted(client) = state else { return out_of_sequence(state) };
+    let limit = smtp.config.max_message.0;
+    let refused = if parameters.auth.is_some() && !is_submission(wire) {
+        Some(reply::unknown_parameter("AUTH"))
+    } else if parameters.size.is_some_and(|size| size > limit) {
+        Some(Reply::from(&Problem::TooLarge(limit)))
+    } else if !parameters.utf8 && from.as_ref().is_some_and(|from| !from.is_ascii()) {
+        Some(needs_utf8())
+    } else {
+        bad_sender(smtp, wire, &client, from.as_ref()).await
+    };
+    if let Some(refused) = refused {
+        return Ok((State::Greeted(client), refused));
+    }
+    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, to: Vec::new() };
+    Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
+}
+
+/// Adds a recipient.
+pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -> Outcome {
+    let State::Mail(client, mut mail) = state else { return out_of_sequence(state) };
+    let reply = if mail.to.len() >= smtp.config.max_recipients {
+        Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself")
+    } else if !mail.utf8 && !to.is_ascii() {
+        needs_utf8()
+    } else {
+        let address = match &to.domain {
+            Some(_) => to.to_string(),
+            // `<postmaster>` is this host's (RFC 5321 §4.5.1).
+            None => format!("{to}@{}", smtp.services.hostname),
+        };
+        match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &address).await {
+            Ok(recipient) => {
+                if !mail.to.iter().any(|known| known.address() == recipient.address()) {
+                    mail.to.push(recipient);
+                }
+                Reply::new(250, "2.1.5 Ok")
+            }
+            Err(refused) => reply::refused_recipient(&refused, is_submission(wire)),
+        }
+    };
+    Ok((State::Mail(client, mail), reply))
+}
+
+/// A user may not send from a local address that does not exist: nobody could answer (RFC 6409 §6.1).
+async fn bad_sender(smtp: &Smtp, wire: &Wire, client: &Client, from: Option<&Mailbox>) -> Option<Reply> {
+    let from = from.filter(|_| is_submission(wire))?;
+    let known = smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &from.to_string()).await;
+    match known {
+        Ok(_) | Err(Refused::Elsewhere) => None,
+        Err(Refused::Unknown) => Some(Reply::new(550, "5.1.0 No such sender here: MAIL FROM must be your own address")),
+        Err(Refused::Invalid) => Some(Reply::new(501, "5.1.7 Not an address")),
+        Err(Refused::Unavailable(error)) => Some(Reply::from(&error)),
+    }
+}
+
+fn needs_utf8() -> Reply {
+    Reply::new(553, "5.6.7 An address beyond ASCII needs the parameter SMTPUTF8 of MAIL")
+}

@@ -1,0 +1,246 @@
+//! DATA and BDAT: the message streams from the network into the store, bounded in memory whatever its size.
+
+use std::time::Duration;
+
+use auth::{Authority, Delivery, Envelope, Peer, Principal};
+use bytes::Bytes;
+use protocol::{Closed, Progress, ReadError};
+use time::OffsetDateTime;
+
+use crate::Smtp;
+use crate::ops::{Outcome, out_of_sequence};
+use crate::received::Passage;
+use crate::reply::{Problem, Reply};
+use crate::scan::{Framing, Hops, Scanner};
+use crate::session::{Client, State, Transaction};
+use crate::wire::Wire;
+
+/// How much silence the genuine end of a message that is refused for bare line ends is waited for through: who wrote them
+/// may have written such an end too, and would wait for our reply for ever.
+const BARE_END: Duration = Duration::from_secs(5);
+
+/// DATA (RFC 5321 §4.1.1.4).
+pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome {
+    let State::Mail(client, mail) = state else { return out_of_sequence(state) };
+    let mut intake = Intake::open(smtp, wire, &client, &mail, Framing::Dots).await;
+    wire.put(&Reply::new(354, "End data with <CR><LF>.<CR><LF>"));
+    wire.flush().await?;
+    let ended = intake.read_to_end(wire).await?;
+    let reply = intake.finish(smtp, &client, &mail).await;
+    let reply = if ended { reply } else { reply.closing(Closed::Abuse) };
+    Ok((State::Mail(client, mail).reset(), reply))
+}
+
+/// BDAT (RFC 3030 §2).
+pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, last: bool) -> Outcome {
+    let (client, mail, mut intake) = match state {
+        State::Mail(client, mail) => {
+            let intake = Intake::open(smtp, wire, &client, &mail, Framing::Counted).await;
+            (client, mail, Box::new(intake))
+        }
+        State::Chunks(client, mail, intake) => (client, mail, intake),
+        other => return out_of_sequence(other),
+    };
+    if size > intake.limit.saturating_sub(intake.size) {
+        intake.fail(Problem::TooLarge(intake.limit));
+        let skipped = skip(smtp, wire, size).await?;
+        let reply = intake.finish(smtp, &client, &mail).await;
+        return Ok((State::Mail(client, mail).reset(), skipped.unwrap_or(reply)));
+    }
+    intake.read_counted(wire, size).await?;
+    if last || intake.delivery.is_err() {
+        // After a failure the rest of the chunks finds no transaction, and is refused one by one.
+        let reply = intake.finish(smtp, &client, &mail).await;
+        return Ok((State::Mail(client, mail).reset(), reply));
+    }
+    Ok((State::Chunks(client, mail, intake), Reply::new(250, format!("2.0.0 {size} octets received"))))
+}
+
+/// Drops the octets of a BDAT that is refused; a reply that closes when there are too many of them to wait for.
+pub(crate) async fn skip(smtp: &Smtp, wire: &mut Wire, size: u64) -> Result<Option<Reply>, ReadError> {
+    let limit = smtp.config.max_message.0;
+    if size > most_dropped(limit) {
+        return Ok(Some(Reply::from(&Problem::TooLarge(limit)).closing(Closed::Abuse)));
+    }
+    let (mut left, mut progress) = (size, Progress::default());
+    while left > 0 {
+        left -= counted(wire, &mut progress, left).await?.len() as u64;
+    }
+    Ok(None)
+}
+
+/// How many octets of messages that are too large are read only to answer in order.
+fn most_dropped(limit: u64) -> u64 {
+    limit.saturating_mul(2).saturating_add(1 << 20)
+}
+
+/// The next of `left` octets; what follows them stays where it is.
+async fn counted(wire: &mut Wire, progress: &mut Progress, left: u64) -> Result<Bytes, ReadError> {
+    let mut chunk = wire.chunk(progress).await?;
+    if let Ok(left) = usize::try_from(left)
+        && chunk.len() > left
+    {
+        wire.conn.unread(&chunk.split_off(left));
+    }
+    Ok(chunk)
+}
+
+/// A message on its way into the store.
+pub(crate) struct Intake {
+    scanner: Scanner,
+    framing: Framing,
+    hops: Hops,
+    max_hops: u32,
+    /// Octets of content so far.
+    size: u64,
+    limit: u64,
+    /// Where the content goes, until it is clear that it will not be taken.
+    delivery: Result<Delivery, Problem>,
+    /// The content of one chunk; kept for its space.
+    pieces: Vec<Bytes>,
+    /// Who brings it, under the trace id of the transaction.
+    peer: Peer,
+}
+
+impl Intake {
+    /// Begins a delivery with the fields that this server adds.
+    async fn open(smtp: &Smtp, wire: &Wire, client: &Client, mail: &Transaction, framing: Framing) -> Intake {
+        let peer = Peer { trace: mail.trace, ..wire.conn.peer().clone() };
+        let from = mail.from.as_ref().map(ToString::to_string).unwrap_or_default();
+        let only_recipient = match &mail.to[..] {
+            [only] => Some(only.address()),
+            _ => None,
+        };
+        let fields = Passage {
+            peer: &peer,
+            client: &client.name,
+            extended: client.extended,
+            authenticated: client.login.is_some(),
+            utf8: mail.utf8,
+            host: &smtp.services.hostname,
+            trace: mail.trace,
+            from: &from,
+            only_recipient,
+            at: OffsetDateTime::now_utc(),
+        }
+        .fields();
+        let envelope = Envelope { trace: mail.trace, from, to: mail.to.clone() };
+        let mut delivery = smtp.services.auth.delivery(&peer, client.login.as_ref(), envelope);
+        let begun = delivery.write(fields.into()).await;
+        Intake {
+            scanner: Scanner::new(framing),
+            framing,
+            hops: Hops::default(),
+            max_hops: smtp.config.max_hops,
+            size: 0,
+            limit: smtp.config.max_message.0,
+            delivery: begun.map(|()| delivery).map_err(Problem::Store),
+            pieces: Vec::new(),
+            peer,
+        }
+    }
+
+    /// Reads up to CRLF.CRLF, also when the message will be refused; false when it was given up before.
+    async fn read_to_end(&mut self, wire: &mut Wire) -> Result<bool, ReadError> {
+        let mut progress = Progress::default();
+        while self.size <= most_dropped(self.limit) {
+            let next = wire.chunk(&mut progress);
+            let chunk = match self.scanner.bare() {
+                None => next.await?,
+                Some(_) => match tokio::time::timeout(BARE_END, next).await {
+                    Ok(chunk) => chunk?,
+                    Err(_) => return Ok(false),
+                },
+            };
+            if let Some(end) = self.take(&chunk).await {
+                if end < chunk.len() {
+                    wire.conn.unread(&chunk[end..]);
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads `size` octets.
+    async fn read_counted(&mut self, wire: &mut Wire, size: u64) -> Result<(), ReadError> {
+        let (mut left, mut progress) = (size, Progress::default());
+        while left > 0 {
+            let chunk = counted(wire, &mut progress, left).await?;
+            left -= chunk.len() as u64;
+            self.take(&chunk).await;
+        }
+        Ok(())
+    }
+
+    /// Takes what came; where the message ended in it, if it did.
+    async fn take(&mut self, chunk: &Bytes) -> Option<usize> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let end = self.scanner.scan(chunk, &mut pieces);
+        for piece in pieces.drain(..) {
+            self.size += piece.len() as u64;
+            self.hops.see(&piece);
+            if self.size > self.limit {
+                self.fail(Problem::TooLarge(self.limit));
+            } else if self.hops.count() > self.max_hops {
+                self.fail(Problem::Loop(self.hops.count()));
+            } else if let Some(bare) = self.scanner.bare() {
+                self.fail(Problem::Bare(bare, self.framing));
+            } else if let Ok(delivery) = &mut self.delivery
+                && let Err(error) = delivery.write(piece).await
+            {
+                self.fail(Problem::Store(error));
+            }
+        }
+        self.pieces = pieces;
+        end
+    }
+
+    /// The message will not be taken; the first reason counts, and what is stored of it is let go at once.
+    fn fail(&mut self, problem: Problem) {
+        if self.delivery.is_ok() {
+            self.delivery = Err(problem);
+        }
+    }
+
+    /// Commits, or says why not. Only a reply with 250 makes the message ours, and it comes only after the commit.
+    async fn finish(mut self, smtp: &Smtp, client: &Client, mail: &Transaction) -> Reply {
+        if self.framing == Framing::Counted {
+            let missing = self.scanner.finish();
+            if let Ok(delivery) = &mut self.delivery
+                && let Err(error) = delivery.write(Bytes::from_static(missing)).await
+            {
+                self.fail(Problem::Store(error));
+            }
+        }
+        // This reason counts more than any before it, since the connection must end with it.
+        if let Some(bare) = self.scanner.bare() {
+            self.delivery = Err(Problem::Bare(bare, self.framing));
+        }
+        let committed = match self.delivery {
+            Ok(delivery) => delivery.commit().await.map_err(Problem::Store),
+            Err(problem) => Err(problem),
+        };
+        match committed {
+            Ok(delivered) => {
+                metrics::counter!("wharfinger_smtp_messages", "outcome" => "taken").increment(1);
+                tracing::debug!(trace = %mail.trace, size = delivered.size, "message taken");
+                Reply::message_taken(mail.trace)
+            }
+            Err(problem) => {
+                metrics::counter!("wharfinger_smtp_messages", "outcome" => "refused").increment(1);
+                audit(&smtp.services.auth, &self.peer, client.login.as_ref(), &problem).await;
+                let reply = Reply::from(&problem);
+                Reply { text: format!("{} (id {})", reply.text, mail.trace).into(), ..reply }
+            }
+        }
+    }
+}
+
+/// What the protocol refused is recorded here; what the store refused, it recorded itself.
+async fn audit(authority: &Authority, peer: &Peer, who: Option<&Principal>, problem: &Problem) {
+    match problem {
+        Problem::Store(error) => tracing::debug!(trace = %peer.trace, %error, detail = error.detail(), "not delivered"),
+        refused => authority.refusal(peer, who, "smtp.message", "", &Reply::from(refused).text).await,
+    }
+}

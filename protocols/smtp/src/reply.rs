@@ -1,0 +1,202 @@
+//! Facts to replies: the one place that knows which code says what (RFC 5321 §4.2, RFC 3463).
+
+use std::borrow::Cow;
+
+use auth::{Denied, Refused, TraceId};
+use protocol::{Closed, ReadError};
+use storage::Error;
+
+use crate::codec::Fault;
+use crate::scan::{Bare, Framing};
+
+/// One reply, and whether the connection ends behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// The text, with the enhanced status code in front; a line feed makes it a reply of several lines.
+    pub text: Cow<'static, str>,
+    /// Set when the server closes behind it.
+    pub close: Option<Closed>,
+}
+
+impl Reply {
+    /// A reply that the session goes on after.
+    pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Reply { code, text: text.into(), close: None }
+    }
+
+    /// The same reply, as the last one.
+    pub fn closing(self, why: Closed) -> Self {
+        Reply { close: Some(why), ..self }
+    }
+
+    /// Whether it counts against the client: a permanent refusal does.
+    pub fn is_strike(&self) -> bool {
+        self.code >= 500
+    }
+
+    /// The message is stored, durably: the id finds it in the audit log.
+    pub fn message_taken(trace: TraceId) -> Self {
+        Reply::new(250, format!("2.0.0 Ok: queued as {trace}"))
+    }
+
+    /// Whether the client did something well that forgives its errors.
+    pub fn ends_message(&self) -> bool {
+        self.code == 250 && self.text.starts_with("2.0.0 Ok: queued as ")
+    }
+
+    /// Appends it as it goes over the wire (RFC 5321 §4.2.1).
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let sign = if lines.peek().is_some() { '-' } else { ' ' };
+            out.extend_from_slice(format!("{}{sign}{line}\r\n", self.code).as_bytes());
+        }
+    }
+}
+
+/// A line that is no command.
+impl From<Fault> for Reply {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Characters => Reply::new(500, "5.5.2 Control characters, or octets that are not UTF-8"),
+            Fault::Unknown => Reply::new(500, "5.5.1 Command not recognized"),
+            Fault::Arguments(usage) => Reply::new(501, format!("5.5.4 Syntax: {usage}")),
+            Fault::Sender => Reply::new(501, "5.1.7 Not an address; syntax: MAIL FROM:<address>"),
+            Fault::Recipient => Reply::new(501, "5.1.3 Not an address; syntax: RCPT TO:<address>"),
+            Fault::Parameter(name) => unknown_parameter(&name),
+            Fault::Value(name) => Reply::new(501, format!("5.5.4 Not a value for the parameter {name}")),
+            Fault::Chunk => {
+                Reply::new(501, "5.5.4 Syntax: BDAT size [LAST]; nobody can tell what follows").closing(Closed::Abuse)
+            }
+        }
+    }
+}
+
+/// A parameter that was not offered (RFC 5321 §4.1.1.11).
+pub fn unknown_parameter(name: &str) -> Reply {
+    let name: String = name.chars().take(40).collect();
+    Reply::new(555, format!("5.5.4 Parameter {name} is not supported"))
+}
+
+/// The store did not do it.
+impl From<&Error> for Reply {
+    fn from(error: &Error) -> Self {
+        let (code, status) = match error {
+            Error::NotFound => (550, "5.1.1"),
+            Error::Denied(_) => (550, "5.7.1"),
+            Error::OverQuota => (452, "4.2.2"),
+            Error::Full => (452, "4.3.1"),
+            Error::Busy | Error::Unavailable(_) | Error::Internal(_) => (451, "4.3.0"),
+            Error::Exists | Error::Invalid(_) | Error::Changed => (554, "5.6.0"),
+        };
+        // The sentences speak to an account's owner; whoever sends it mail is told in other words.
+        match error {
+            Error::OverQuota => Reply::new(code, format!("{status} The mailbox is full; try again later")),
+            Error::Full => Reply::new(code, format!("{status} The server has no space left; try again later")),
+            _ => Reply::new(code, format!("{status} {}", one_line(&error.to_string()))),
+        }
+    }
+}
+
+/// A log-in was denied (RFC 4954 §6).
+impl From<&Denied> for Reply {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::BadCredentials => Reply::new(535, "5.7.8 Authentication credentials invalid"),
+            Denied::Throttled { retry } => {
+                Reply::new(454, format!("4.7.0 Too many failed log-ins; try again in {} s", retry.as_secs().max(1)))
+            }
+            Denied::Cleartext => encryption_required(),
+            Denied::Unavailable(_) => Reply::new(454, "4.7.0 Temporary authentication failure; try again"),
+        }
+    }
+}
+
+/// No credentials in the clear (RFC 4954 §4).
+pub fn encryption_required() -> Reply {
+    Reply::new(538, "5.7.11 Encryption required: issue STARTTLS before AUTH")
+}
+
+/// A recipient was refused; `submission` tells whether a user of ours asked.
+pub fn refused_recipient(refused: &Refused, submission: bool) -> Reply {
+    match refused {
+        Refused::Unknown => Reply::new(550, "5.1.1 No such mailbox here"),
+        Refused::Elsewhere if submission => {
+            Reply::new(550, "5.7.1 Not a local address, and this server does not send mail to other servers yet")
+        }
+        Refused::Elsewhere => Reply::new(550, "5.7.1 Relaying denied: this server takes mail for its own domains only"),
+        Refused::Invalid => Reply::new(501, "5.1.3 Not an address"),
+        Refused::Unavailable(error) => Reply::from(error),
+    }
+}
+
+/// Why a message was not taken, though its envelope was.
+#[derive(Debug, Clone)]
+pub enum Problem {
+    /// Longer than the limit.
+    TooLarge(u64),
+    /// It holds a line end that is none.
+    Bare(Bare, Framing),
+    /// It passed this many servers.
+    Loop(u32),
+    /// The store said so.
+    Store(Error),
+}
+
+impl From<&Problem> for Reply {
+    fn from(problem: &Problem) -> Self {
+        match problem {
+            Problem::TooLarge(limit) => {
+                Reply::new(552, format!("5.3.4 The message is longer than the limit of {limit} bytes"))
+            }
+            Problem::Bare(bare, framing) => {
+                let seen = match bare {
+                    Bare::Cr => "<CR> without <LF>",
+                    Bare::Lf => "<LF> without <CR>",
+                };
+                let text = format!("5.5.2 Message refused: it holds a bare {seen} (RFC 5321 section 2.3.8)");
+                match framing {
+                    // What follows may be the rest of a smuggled message: none of it is taken for a command.
+                    Framing::Dots => Reply::new(521, text).closing(Closed::Abuse),
+                    Framing::Counted => Reply::new(550, text),
+                }
+            }
+            Problem::Loop(hops) => {
+                Reply::new(554, format!("5.4.6 The message passed {hops} servers: it goes round in circles"))
+            }
+            Problem::Store(error) => Reply::from(error),
+        }
+    }
+}
+
+/// Why no line came; `None` when there is nobody left to tell.
+pub fn no_line(error: &ReadError) -> Option<Reply> {
+    match error {
+        ReadError::TooLong => Some(Reply::new(500, "5.5.2 Line too long")),
+        ReadError::Endless => Some(Reply::new(500, "5.5.2 Line too long; goodbye").closing(Closed::Abuse)),
+        ReadError::Idle => Some(Reply::new(421, "4.4.2 Nothing came for too long; goodbye").closing(Closed::Idle)),
+        ReadError::Shutdown => {
+            Some(Reply::new(421, "4.3.2 The service is shutting down; try again").closing(Closed::Shutdown))
+        }
+        ReadError::Closed | ReadError::Io(_) => None,
+    }
+}
+
+/// A line of a command that did not end in CRLF (RFC 5321 §2.3.8).
+pub fn bare_line() -> Reply {
+    Reply::new(500, "5.5.2 A line must end in CRLF and hold no bare CR or LF")
+}
+
+/// The last of too many errors.
+pub fn too_many_errors() -> Reply {
+    Reply::new(421, "4.7.0 Too many errors; goodbye").closing(Closed::Abuse)
+}
+
+/// A sentence fit for a reply: one line, capital first.
+fn one_line(text: &str) -> String {
+    let text: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
