@@ -15,6 +15,7 @@ from servers import DOMAIN, HOST, RECIPIENTS, Nginx, Postfix, Tls, Vsftpd
 from wharfinger import Wharfinger
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+CLIENT = "client.bench.test"
 SECONDS = 5  # what one round of counted operations should take
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -120,8 +121,8 @@ def deliver(server, count):
     """`smtp-source` fails on any answer but the expected one, so its success means `count` messages accepted."""
     each = count // len(RECIPIENTS)
     begin = time.monotonic()
-    clients = [subprocess.Popen(["smtp-source", "-4", "-d", "-s", "1", "-m", str(each), "-l", str(10 * KIB), "-M", HOST_NAME,
-                                 "-f", f"sender@{HOST_NAME}", "-t", f"{name}@{DOMAIN}", f"{HOST}:{server.smtp}"])
+    options = ["-4", "-d", "-s", "1", "-m", str(each), "-l", str(10 * KIB), "-M", CLIENT, "-f", f"sender@{CLIENT}"]
+    clients = [subprocess.Popen(["smtp-source", *options, "-t", f"{name}@{DOMAIN}", f"{HOST}:{server.smtp}"])
                for name in RECIPIENTS]
     try:
         for client in clients:
@@ -188,8 +189,6 @@ def fill(path, size):
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
-
-HOST_NAME = "client.bench.test"
 
 if __name__ == "__main__":
     main(sys.argv[1] if len(sys.argv) > 1 else "all")

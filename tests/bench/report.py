@@ -39,11 +39,12 @@ class Row:
 def print_report(rows, rounds, directory):
     print(f"\nMedian of {rounds} alternating rounds; load and server share {os.cpu_count()} cores ({_cpu()}), "
           f"{platform.system()} {platform.release().split('-')[0]}, stores on {_file_system(directory)}.\n")
-    print("| | peer | Wharfinger | ratio | aim | CPU ms each, peer / ours | peak MiB, peer / ours | on disk when acknowledged |")
+    print("| | peer | Wharfinger | ratio | aim | CPU ms each, peer / ours | peak MiB, peer / ours "
+          "| on disk when acknowledged |")
     print("|---|--:|--:|--:|---|--:|--:|---|")
     for row in rows:
-        print(f"| {row.title} | {row.peer} {_number(row.rate(False))} {row.unit} | {_number(row.rate(True))} {row.unit} "
-              f"| **{row.ratio:.2f}×** | {row.verdict} | {_number(row.cpu(False))} / {_number(row.cpu(True))} "
+        print(f"| {row.title} | {row.peer} {_number(row.rate(False))} {row.unit} "
+              f"| {_number(row.rate(True))} {row.unit} | **{row.ratio:.2f}×** | {row.verdict} | {_number(row.cpu(False))} / {_number(row.cpu(True))} "
               f"| {row.memory(False):.0f} / {row.memory(True):.0f} | {row.durable} |")
 
 

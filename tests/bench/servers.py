@@ -33,7 +33,8 @@ def run(*command, **options):
     """Runs a helper command; what it said is shown only when it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, **options)
     if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout.decode(errors='replace')}")
+        line, said = " ".join(map(str, command)), done.stdout.decode(errors="replace")
+        raise SystemExit(f"{line}: exit {done.returncode}\n{said}")
     return done.stdout
 
 
@@ -46,8 +47,8 @@ class Tls:
         self.both = directory / "both.pem"
         ca_key, request, extensions = directory / "ca.key", directory / "server.csr", directory / "ext"
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-        run("openssl", "req", "-x509", *curve, "-days", "30", "-subj", "/CN=Bench CA", "-keyout", ca_key, "-out", self.ca,
-            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        run("openssl", "req", "-x509", *curve, "-days", "30", "-subj", "/CN=Bench CA", "-keyout", ca_key,
+            "-out", self.ca, "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         run("openssl", "req", *curve, "-subj", "/CN=localhost", "-keyout", self.key, "-out", request)
         extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n"
                               "extendedKeyUsage=serverAuth\n")
@@ -131,13 +132,25 @@ alias_maps =
 alias_database =
 biff = no
 """)
-        daemons = ["cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "rewrite unix - - n - - trivial-rewrite",
-                   "tlsmgr unix - - n 1000? 1 tlsmgr", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
-                   "trace unix - - n - 0 bounce", "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap",
-                   "error unix - - n - - error", "retry unix - - n - - error", "discard unix - - n - - discard",
-                   "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd",
-                   "showq unix n - n - - showq"]
-        (conf / "master.cf").write_text(f"{HOST}:{self.smtp} inet n - n - - smtpd\n" + "\n".join(daemons) + "\n")
+        services = """
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+tlsmgr unix - - n 1000? 1 tlsmgr
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+showq unix n - n - - showq
+postlog unix-dgram n - n - 1 postlogd
+"""
+        (conf / "master.cf").write_text(f"{HOST}:{self.smtp} inet n - n - - smtpd{services}")
         run("postfix", "-c", conf, "check")
         # `-d` keeps the master in the foreground, so its pid is ours to stop.
         self.launch([self._daemons() / "master", "-c", conf, "-d"], self.smtp)
@@ -219,4 +232,5 @@ class Vsftpd(Server):
         return f"in/{name}"
 
     def stored(self, name):
+        """The file that is not synced yet when the upload is answered."""
         return self.directory / "files" / "in" / name

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a package in a clean Debian 12 tree, looks at what it put there, runs it, purges it, and looks at what is left.
+# Installs a package in a clean Debian 12 tree, looks at what it put there, runs it, purges it, looks at what is left.
 #
 #   tests/clients/deb.sh WHARFINGER.deb
 #
@@ -32,8 +32,8 @@ check() { # what it is, then the command that must succeed
 }
 inside() { chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
 files() { # every path with type, mode and owner; what dpkg and apt write for themselves is left out
-    (cd "$tree" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./var/lib/dpkg -o -path ./var/log \
-        -o -path ./var/cache \) -prune -o -printf '%p %y %m %U:%G\n') | sort
+    (cd "$tree" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run \
+        -o -path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache \) -prune -o -printf '%p %y %m %U:%G\n') | sort
 }
 mode() { [ "$(stat -c '%a %U:%G' "$tree$1" 2>&1)" = "$2" ] || { stat -c '%n is %a %U:%G' "$tree$1"; return 1; }; }
 
@@ -62,18 +62,23 @@ check "dpkg finds nothing wrong" inside dpkg --audit
 check "every file is as packed" inside dpkg --verify wharfinger
 check "binary 755 root" mode /usr/bin/wharfinger "755 root:root"
 check "configuration 644 root" mode /etc/wharfinger/wharfinger.toml "644 root:root"
-check "configuration is a conffile" grep -q /etc/wharfinger/wharfinger.toml "$tree/var/lib/dpkg/info/wharfinger.conffiles"
+check "configuration is a conffile" \
+    grep -q /etc/wharfinger/wharfinger.toml "$tree/var/lib/dpkg/info/wharfinger.conffiles"
 uid=$(inside id -u wharfinger 2>/dev/null || echo none)
 check "system user exists, unprivileged" test "$uid" != none -a "$uid" != 0 -a "$uid" -lt 1000
 check "the user cannot log in" inside sh -c 'getent passwd wharfinger | grep -q ":/usr/sbin/nologin$"'
-check "its store is its own" inside sh -c '[ "$(stat -c "%a %U:%G" /var/lib/wharfinger)" = "700 wharfinger:wharfinger" ]'
+check "its store is its own" inside sh -c '
+    [ "$(stat -c "%a %U:%G" /var/lib/wharfinger)" = "700 wharfinger:wharfinger" ]'
 check "the service is enabled" test -L "$tree/etc/systemd/system/multi-user.target.wants/wharfinger.service"
 check "the unit is well-formed" sh -c '
-    said=$(systemd-analyze verify --root="$1" --man=no wharfinger.service 2>&1) && [ -z "$said" ] || { echo "$said"; exit 1; }' \
-    sh "$tree"
+    said=$(systemd-analyze verify --root="$1" --man=no wharfinger.service 2>&1) && [ -z "$said" ] && exit
+    echo "$said"
+    exit 1' sh "$tree"
 check "the sandbox is tight" inside systemd-analyze security --offline=true --threshold=20 wharfinger.service
 check "the manual page renders without a warning" inside sh -c '
-    said=$(man --warnings -l /usr/share/man/man1/wharfinger.1.gz 2>&1 >/dev/null); [ -z "$said" ] || { echo "$said"; exit 1; }'
+    said=$(man --warnings -l /usr/share/man/man1/wharfinger.1.gz 2>&1 >/dev/null) && [ -z "$said" ] && exit
+    echo "$said"
+    exit 1'
 for file in /usr/share/bash-completion/completions/wharfinger /usr/share/zsh/vendor-completions/_wharfinger \
     /usr/share/fish/vendor_completions.d/wharfinger.fish /usr/share/doc/wharfinger/copyright \
     /usr/share/doc/wharfinger/changelog.Debian.gz; do
@@ -84,8 +89,9 @@ done
 as_service() { inside setpriv --reuid=wharfinger --regid=wharfinger --clear-groups "$@"; }
 check "prints its version" inside wharfinger --version
 check "accepts its configuration" as_service wharfinger check --config /etc/wharfinger/wharfinger.toml
-check "makes its store there" as_service sh -c \
-    'echo "a long enough password" | wharfinger --config /etc/wharfinger/wharfinger.toml user add alice --password-stdin'
+check "makes its store there" as_service sh -c '
+    echo "a long enough password" |
+        wharfinger --config /etc/wharfinger/wharfinger.toml user add alice --password-stdin'
 
 # --- gone -------------------------------------------------------------------------------------------------------------
 check "is removed" inside dpkg --remove wharfinger

@@ -1,0 +1,68 @@
+"""The daemon of this tree, with one listener for each comparison and a store of its own."""
+
+import os
+import subprocess
+
+from servers import DOMAIN, HOST, PASSWORD, RECIPIENTS, Server, free_port, run
+
+ACCOUNT = "bench"
+
+
+class Wharfinger(Server):
+    """The same certificate as the peers; limits per address lifted, since all clients come from one."""
+
+    name = "Wharfinger"
+
+    def start(self):
+        self.smtp, self.https, self.ftp = free_port(), free_port(), free_port()
+        self.binary = os.environ["WHARFINGER_BIN"]
+        self.config = self.directory / "wharfinger.toml"
+        self.config.write_text(f"""
+hostname = "{DOMAIN}"
+domains = ["{DOMAIN}"]
+
+[tls]
+certificate = "{self.tls.cert}"
+key = "{self.tls.key}"
+
+[listen.smtp]
+protocol = "smtp"
+bind = ["{HOST}:{self.smtp}"]
+tls = "starttls"
+
+[listen.https]
+protocol = "http"
+bind = ["{HOST}:{self.https}"]
+tls = "implicit"
+
+[listen.ftp]
+protocol = "ftp"
+bind = ["{HOST}:{self.ftp}"]
+tls = "starttls"
+""")
+        self.launch([self.binary, "serve", *self.where()], self.smtp)
+        for name in [ACCOUNT, *RECIPIENTS]:
+            run(self.binary, *self.where(), "user", "add", name, "--password-stdin", input=PASSWORD.encode() + b"\n")
+        self.dav("-X", "MKCOL", "public")
+
+    def where(self):
+        return ("--config", self.config, "--data", self.directory / "data")
+
+    def publish(self, file):
+        self.dav("-T", str(file), f"public/{file.name}")
+        return f"https://{HOST}:{self.https}/~{ACCOUNT}/{file.name}"
+
+    def dav(self, *request):
+        *options, path = request
+        run("curl", "-sS", "--fail", "--cacert", self.tls.ca, "--user", f"{ACCOUNT}:{PASSWORD}", *options,
+            f"https://{HOST}:{self.https}/dav/{path}", stdin=subprocess.DEVNULL)
+
+    def login(self):
+        return f"{ACCOUNT}:{PASSWORD}"
+
+    def path(self, name):
+        return name
+
+    def stored(self, _name):
+        """Nothing to wait for: what was answered with 226 is on disk."""
+        return None
