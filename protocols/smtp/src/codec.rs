@@ -213,9 +213,10 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// The name that a client greets with. Few clients know a true one, so it is only kept from doing harm in a header.
+/// The name that a client greets with, in ASCII (RFC 6531 §3.7.1). Few clients know a true one, so it is only kept from
+/// doing harm in a header.
 fn host(text: &str) -> Option<String> {
-    let allowed = |char: char| char.is_ascii_alphanumeric() || "-_.:[]".contains(char) || !char.is_ascii();
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "-_.:[]".contains(char);
     (!text.is_empty() && text.len() <= 255 && text.chars().all(allowed)).then(|| text.to_owned())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auth::{Principal, Recipient, TraceId};
 use protocol::{Closed, Conn, ReadError};
 
-use crate::codec::{Command, Fault, Mailbox};
+use crate::codec::{Command, Mailbox};
 use crate::commands::{Phase, Situation, refusal};
 use crate::ops::message::Intake;
 use crate::ops::{self, Outcome};
@@ -138,8 +138,7 @@ impl Session {
             return self.answer(reply::bare_line());
         }
         match Command::parse(&line.bytes) {
-            Ok(Command::Auth { .. }) | Err(_) if line.bytes.len() > AUTH => self.answer(Fault::Unknown.into()),
-            Ok(Command::Auth { mechanism, initial }) => self.run(Command::Auth { mechanism, initial }).await,
+            Ok(command @ Command::Auth { .. }) => self.run(command).await,
             _ if line.bytes.len() > COMMAND => self.unreadable(&ReadError::TooLong),
             Ok(Command::StartTls) => self.offer_tls().await,
             Ok(command) => self.run(command).await,

@@ -76,6 +76,7 @@ fn lines_that_are_no_command_are_told_apart() {
         ("DATA now", Fault::Arguments("DATA")),
         ("EHLO", Fault::Arguments("EHLO hostname")),
         ("EHLO a b", Fault::Arguments("EHLO hostname")),
+        ("EHLO bücher.example", Fault::Arguments("EHLO hostname")),
         ("EHLO (evil)", Fault::Arguments("EHLO hostname")),
         ("NOOP \0", Fault::Characters),
         ("VRFY", Fault::Arguments("VRFY address")),
