@@ -44,8 +44,8 @@ def print_report(rows, rounds, directory):
     print("|---|--:|--:|--:|---|--:|--:|---|")
     for row in rows:
         print(f"| {row.title} | {row.peer} {_number(row.rate(False))} {row.unit} "
-              f"| {_number(row.rate(True))} {row.unit} | **{row.ratio:.2f}×** | {row.verdict} | {_number(row.cpu(False))} / {_number(row.cpu(True))} "
-              f"| {row.memory(False):.0f} / {row.memory(True):.0f} | {row.durable} |")
+              f"| {_number(row.rate(True))} {row.unit} | **{row.ratio:.2f}×** | {row.verdict} "
+              f"| {_number(row.cpu(False))} / {_number(row.cpu(True))} | {row.memory(False):.0f} / {row.memory(True):.0f} | {row.durable} |")
 
 
 def _number(value):

@@ -48,7 +48,8 @@ class Tls:
         ca_key, request, extensions = directory / "ca.key", directory / "server.csr", directory / "ext"
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         run("openssl", "req", "-x509", *curve, "-days", "30", "-subj", "/CN=Bench CA", "-keyout", ca_key,
-            "-out", self.ca, "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+            "-out", self.ca, "-addext", "basicConstraints=critical,CA:TRUE",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         run("openssl", "req", *curve, "-subj", "/CN=localhost", "-keyout", self.key, "-out", request)
         extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n"
                               "extendedKeyUsage=serverAuth\n")
