@@ -43,9 +43,11 @@ def print_report(rows, rounds, directory):
           "| on disk when acknowledged |")
     print("|---|--:|--:|--:|---|--:|--:|---|")
     for row in rows:
-        print(f"| {row.title} | {row.peer} {_number(row.rate(False))} {row.unit} "
-              f"| {_number(row.rate(True))} {row.unit} | **{row.ratio:.2f}×** | {row.verdict} "
-              f"| {_number(row.cpu(False))} / {_number(row.cpu(True))} | {row.memory(False):.0f} / {row.memory(True):.0f} | {row.durable} |")
+        peer, ours = (f"{_number(row.rate(side))} {row.unit}" for side in (False, True))
+        cpu = " / ".join(_number(row.cpu(side)) for side in (False, True))
+        memory = " / ".join(f"{row.memory(side):.0f}" for side in (False, True))
+        print(f"| {row.title} | {row.peer} {peer} | {ours} | **{row.ratio:.2f}×** | {row.verdict} | {cpu} | {memory} "
+              f"| {row.durable} |")
 
 
 def _number(value):
