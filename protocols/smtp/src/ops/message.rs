@@ -78,8 +78,9 @@ fn most_dropped(limit: u64) -> u64 {
 async fn counted(wire: &mut Wire, progress: &mut Progress, left: u64) -> Result<Bytes, ReadError> {
     let mut chunk = wire.chunk(progress).await?;
     if let Ok(left) = usize::try_from(left)
-        && chunk.len() > left
+        && chunk.len() >= left
     {
+        // Also when nothing follows: an idle session must not keep the large buffer.
         wire.conn.unread(&chunk.split_off(left));
     }
     Ok(chunk)
@@ -153,9 +154,8 @@ impl Intake {
                 },
             };
             if let Some(end) = self.take(&chunk).await {
-                if end < chunk.len() {
-                    wire.conn.unread(&chunk[end..]);
-                }
+                // Also when nothing follows: an idle session must not keep the large buffer.
+                wire.conn.unread(&chunk[end..]);
                 return Ok(true);
             }
         }
