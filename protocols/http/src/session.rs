@@ -167,7 +167,7 @@ async fn handle(link: Arc<Link>, request: Request<Incoming>) -> Result<Response<
         Ok(response) => response,
         Err(refusal) => {
             tracing::debug!(status = refusal.status.as_u16(), message = refusal.message(), "refused");
-            drain(&head, &mut body).await;
+            drain(&head, body).await;
             refusal.answer(from_browser(&head))
         }
     };
@@ -215,14 +215,34 @@ fn from_browser(head: &Parts) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// Reads what is left of a short body, unless the client waits to be asked for it.
-async fn drain(head: &Parts, body: &mut Incoming) {
-    let short = body.size_hint().upper().is_some_and(|length| length <= DRAIN);
-    if !short || body.is_end_stream() || head.headers.contains_key(header::EXPECT) {
+/// Lets a client that is still sending hear the refusal. With HTTP/1.1 a short body is read first, unless the client
+/// waits to be asked for it. With HTTP/2 the answer goes out at once and the stream lives on for a moment: some clients
+/// overlook an answer with a reset close behind (RFC 9113 §8.1).
+async fn drain(head: &Parts, mut body: Incoming) {
+    if body.is_end_stream() {
         return;
     }
-    let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = tokio::time::timeout(LINGER, read).await;
+    let read = async move {
+        let mut left = DRAIN;
+        while left > 0 {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        // Unread, it stops the client by its flow control.
+        tokio::time::sleep(LINGER).await;
+    };
+    let read = tokio::time::timeout(LINGER, read);
+    if head.version == Version::HTTP_2 {
+        tokio::spawn(read);
+    } else if head.headers.get(header::CONTENT_LENGTH).is_some_and(is_short)
+        && !head.headers.contains_key(header::EXPECT)
+    {
+        let _ = read.await;
+    }
+}
+
+fn is_short(length: &HeaderValue) -> bool {
+    length.to_str().ok().and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length < DRAIN)
 }
 
 /// What every answer has in common.
