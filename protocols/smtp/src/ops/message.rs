@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::{Authority, Delivery, Envelope, Peer, Principal};
+use auth::{Authority, Delivery, Envelope, Peer, Principal, Recipient};
 use bytes::Bytes;
 use protocol::{Closed, Progress, ReadError};
 use time::OffsetDateTime;
@@ -229,7 +229,7 @@ impl Intake {
             }
             Err(problem) => {
                 metrics::counter!("wharfinger_smtp_messages", "outcome" => "refused").increment(1);
-                audit(&smtp.services.auth, &self.peer, client.login.as_ref(), &problem).await;
+                audit(&smtp.services.auth, &self.peer, client.login.as_ref(), mail, &problem).await;
                 let reply = Reply::from(&problem);
                 Reply { text: format!("{} (id {})", reply.text, mail.trace).into(), ..reply }
             }
@@ -238,9 +238,13 @@ impl Intake {
 }
 
 /// What the protocol refused is recorded here; what the store refused, it recorded itself.
-async fn audit(authority: &Authority, peer: &Peer, who: Option<&Principal>, problem: &Problem) {
-    match problem {
-        Problem::Store(error) => tracing::debug!(trace = %peer.trace, %error, detail = error.detail(), "not delivered"),
-        refused => authority.refusal(peer, who, "smtp.message", "", &Reply::from(refused).text).await,
+async fn audit(authority: &Authority, peer: &Peer, who: Option<&Principal>, mail: &Transaction, problem: &Problem) {
+    if let Problem::Store(error) = problem {
+        tracing::debug!(trace = %mail.trace, %error, detail = error.detail(), "not delivered");
+        return;
     }
+    let target = mail.to.iter().map(Recipient::address).collect::<Vec<_>>().join(",");
+    let from = mail.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    let detail = format!("from=<{from}> {}", Reply::from(problem).text);
+    authority.refusal(peer, who, "mail.deliver", &target, &detail).await;
 }
