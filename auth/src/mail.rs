@@ -1,0 +1,126 @@
+//! Who mail may be delivered to.
+
+use storage::Target;
+
+use crate::authority::actor;
+use crate::{Authority, Peer, Principal, TraceId};
+
+pub use storage::Delivery;
+
+/// The longest address, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
+const ADDRESS_MAX: usize = 254;
+
+/// An address that mail may be delivered to, with the accounts behind it. Only [`Authority::recipient`] makes one.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    address: String,
+    targets: Vec<Target>,
+}
+
+impl Recipient {
+    /// The address as the client gave it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Why mail is not taken for an address.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refused {
+    /// The domain is ours and nobody has that address.
+    #[error("no such mailbox here")]
+    Unknown,
+    /// The domain is not ours.
+    #[error("this server does not take mail for other domains")]
+    Elsewhere,
+    /// It is not an address.
+    #[error("not a mail address")]
+    Invalid,
+    /// The store could not be asked.
+    #[error("{0}")]
+    Unavailable(storage::Error),
+}
+
+/// Who a message is from and to.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// The id of the mail transaction.
+    pub trace: TraceId,
+    /// The reverse path without angle brackets; empty for a notification.
+    pub from: String,
+    /// Where it goes.
+    pub to: Vec<Recipient>,
+}
+
+impl Authority {
+    /// Looks up who is behind `address`; a refusal is in the audit log when this returns.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn recipient(
+        &self,
+        peer: &Peer,
+        sender: Option<&Principal>,
+        address: &str,
+    ) -> Result<Recipient, Refused> {
+        let result = self.resolve(address).await;
+        if let Err(refused @ (Refused::Unknown | Refused::Elsewhere)) = &result {
+            self.refusal(peer, sender, "mail.recipient", address, &refused.to_string()).await;
+        }
+        result
+    }
+
+    async fn resolve(&self, address: &str) -> Result<Recipient, Refused> {
+        if address.len() > ADDRESS_MAX {
+            return Err(Refused::Invalid);
+        }
+        // `<postmaster>` alone is the one address without a domain (RFC 5321 §4.5.1).
+        let domains;
+        let (local, domain) = match address.rsplit_once('@') {
+            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => (local, domain),
+            None if address.eq_ignore_ascii_case("postmaster") => {
+                domains = self.store.domains().await.map_err(Refused::Unavailable)?;
+                (address, domains.first().map_or("localhost", String::as_str))
+            }
+            _ => return Err(Refused::Invalid),
+        };
+        let local = unquote(local);
+        let accounts = self.store.resolve(&local, domain).await.map_err(Refused::Unavailable)?;
+        let accounts = accounts.ok_or(Refused::Elsewhere)?;
+        if accounts.is_empty() {
+            return Err(Refused::Unknown);
+        }
+        let detail = local.split_once('+').map(|(_, detail)| detail.to_owned());
+        let target = |account| Target { account, address: address.to_owned(), detail: detail.clone() };
+        Ok(Recipient { address: address.to_owned(), targets: accounts.into_iter().map(target).collect() })
+    }
+
+    /// Begins to deliver a message to recipients that were looked up.
+    pub fn delivery(&self, peer: &Peer, sender: Option<&Principal>, envelope: Envelope) -> Delivery {
+        let to = envelope.to.into_iter().flat_map(|recipient| recipient.targets).collect();
+        let envelope = storage::Envelope { trace: envelope.trace, from: envelope.from, to };
+        self.store.delivery(actor(peer, sender), envelope)
+    }
+}
+
+/// A quoted local part means the same as the plain one (RFC 5321 §4.1.2).
+fn unquote(local: &str) -> String {
+    let Some(inner) = local.strip_prefix('"').and_then(|local| local.strip_suffix('"')) else {
+        return local.to_owned();
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut letters = inner.chars();
+    while let Some(letter) = letters.next() {
+        plain.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn quoted_local_parts_are_read() {
+        assert_eq!(super::unquote(r#""a\"b c""#), "a\"b c");
+        assert_eq!(super::unquote("plain"), "plain");
+    }
+}

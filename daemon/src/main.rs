@@ -1,0 +1,2 @@
+//! wharfinger
+fn main() {}

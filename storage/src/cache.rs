@@ -1,0 +1,82 @@
+//! What many readers ask for again and again, kept once for the process.
+//!
+//! Entries about an account's files carry the account's generation, which every committed change of the account
+//! raises before anyone hears of the change: an entry of an older generation is never used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::db::Change;
+use crate::{Node, VPath};
+
+/// Generations are kept for groups of accounts, so that their number does not grow with the accounts.
+const GROUPS: usize = 4096;
+/// How many paths are remembered.
+const PATHS: usize = 20_000;
+/// How many bytes of small contents are remembered.
+const CONTENTS: u64 = 16 << 20;
+
+/// The caches of one store.
+pub(crate) struct Caches {
+    generations: Vec<AtomicU64>,
+    nodes: Cache<(i64, VPath), (u64, Arc<Node>)>,
+    contents: Cache<i64, Bytes, ByLength>,
+}
+
+#[derive(Clone)]
+struct ByLength;
+
+impl Weighter<i64, Bytes> for ByLength {
+    fn weight(&self, _: &i64, content: &Bytes) -> u64 {
+        content.len() as u64 + 64
+    }
+}
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        Caches {
+            generations: (0..GROUPS).map(|_| AtomicU64::new(0)).collect(),
+            nodes: Cache::new(PATHS),
+            contents: Cache::with_weighter(1000, CONTENTS, ByLength),
+        }
+    }
+
+    fn group(&self, account: i64) -> &AtomicU64 {
+        &self.generations[account.rem_euclid(GROUPS as i64) as usize]
+    }
+
+    /// The generation of an account now; to be read before the snapshot that an entry is made from.
+    pub(crate) fn generation(&self, account: i64) -> u64 {
+        self.group(account).load(Ordering::Acquire)
+    }
+
+    /// Makes everything known about the changed accounts old.
+    pub(crate) fn invalidate(&self, changes: &[Change]) {
+        for change in changes {
+            self.group(change.account).fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn node(&self, account: i64, path: &VPath) -> Option<Arc<Node>> {
+        // The key is looked up by value only because a borrowed pair is not a pair of borrows.
+        let (generation, node) = self.nodes.get(&(account, path.clone()))?;
+        (generation == self.generation(account)).then_some(node)
+    }
+
+    pub(crate) fn keep_node(&self, account: i64, path: &VPath, generation: u64, node: &Arc<Node>) {
+        self.nodes.insert((account, path.clone()), (generation, node.clone()));
+    }
+
+    /// The content of a small blob; blobs never change and their ids are never used twice.
+    pub(crate) fn content(&self, blob: i64) -> Option<Bytes> {
+        self.contents.get(&blob)
+    }
+
+    pub(crate) fn keep_content(&self, blob: i64, content: &Bytes) {
+        self.contents.insert(blob, content.clone());
+    }
+}

@@ -1,0 +1,155 @@
+//! One account's files as a protocol sees them: reading. What changes them stands in `changes.rs` and `upload.rs`.
+
+use std::sync::Arc;
+
+use super::{NODE, Node, node_of, tree};
+use crate::blobs::Content;
+use crate::db::params;
+use crate::{Actor, Error, Store, TraceId, VPath};
+
+/// The most nodes one page of a listing holds.
+const PAGE: usize = 10_000;
+
+/// The files of one account, for the one who logged in. Made by `auth` alone.
+#[derive(Clone)]
+pub struct Home {
+    pub(super) store: Store,
+    pub(super) account: i64,
+    pub(super) actor: Actor,
+}
+
+/// What an account uses and may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of files and mail.
+    pub used: u64,
+    /// The most bytes; `None` is without limit.
+    pub quota: Option<u64>,
+}
+
+impl Store {
+    /// The home of `account` as `actor` uses it. For `auth`, which has checked that it may.
+    pub fn home(&self, account: i64, actor: Actor) -> Home {
+        Home { store: self.clone(), account, actor }
+    }
+}
+
+impl Home {
+    /// The same home, whose changes are recorded under another trace id.
+    #[must_use]
+    pub fn with_trace(&self, trace: TraceId) -> Home {
+        let mut home = self.clone();
+        home.actor.peer.trace = trace;
+        home
+    }
+
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing does.
+    pub async fn stat(&self, path: &VPath) -> Result<Arc<Node>, Error> {
+        if let Some(node) = self.store.caches().node(self.account, path) {
+            return Ok(node);
+        }
+        let generation = self.store.caches().generation(self.account);
+        let (account, wanted) = (self.account, path.clone());
+        let node = self.store.db().read(move |tx| tree::find(tx, account, &wanted)).await?;
+        let node = Arc::new(node.ok_or(Error::NotFound)?);
+        self.store.caches().keep_node(self.account, path, generation, &node);
+        Ok(node)
+    }
+
+    /// One page of a folder's children in the order of their names, after the name `after`; a page shorter than `limit`
+    /// is the last one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Invalid`] when `path` is a file.
+    pub async fn list(&self, path: &VPath, after: Option<&str>, limit: usize) -> Result<Vec<Node>, Error> {
+        let folder = self.stat(path).await?;
+        if !folder.is_folder() {
+            return Err(Error::invalid("it is a file, not a folder"));
+        }
+        let after = after.unwrap_or_default().to_owned();
+        let limit = limit.min(PAGE) as i64;
+        self.store
+            .db()
+            .read(move |tx| {
+                let sql = format!("SELECT {NODE} FROM nodes WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3");
+                tx.rows(&sql, params![folder.id, &after, limit], node_of)
+            })
+            .await
+    }
+
+    /// The file at `path` and its content.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Invalid`] when it is a folder.
+    pub async fn open(&self, path: &VPath) -> Result<(Arc<Node>, Content), Error> {
+        let node = self.stat(path).await?;
+        let blob = node.blob.ok_or_else(|| Error::invalid("it is a folder, not a file"))?;
+        if let Some(content) = self.store.caches().content(blob) {
+            return Ok((node, Content::Small(content)));
+        }
+        let blobs = self.store.blobs().clone();
+        let content = self.store.db().read(move |tx| blobs.content(tx, blob)).await?;
+        if let Content::Small(content) = &content {
+            self.store.caches().keep_content(blob, content);
+        }
+        Ok((node, content))
+    }
+
+    /// What the account uses and may use.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        let account = self.account;
+        let usage = self
+            .store
+            .db()
+            .read(move |tx| {
+                tx.row("SELECT used, quota FROM accounts WHERE id = $1", params![account], |row| {
+                    let quota = row.optional_int(1)?.map(|quota| quota.max(0) as u64);
+                    Ok(Usage { used: row.int(0)?.max(0) as u64, quota })
+                })
+            })
+            .await?;
+        usage.ok_or(Error::NotFound)
+    }
+}
+
+/// A folder of an account that everyone may read.
+#[derive(Clone)]
+pub struct Site {
+    home: Home,
+    root: VPath,
+}
+
+impl Home {
+    /// The folder `root` as everyone may read it. For `auth`, which has checked that it is public.
+    pub fn into_site(self, root: VPath) -> Site {
+        Site { home: self, root }
+    }
+}
+
+impl Site {
+    fn path(&self, path: &VPath) -> Result<VPath, Error> {
+        self.root.join(path.as_str().trim_start_matches('/'))
+    }
+
+    /// What stands at `path` under the site's folder.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing does.
+    pub async fn stat(&self, path: &VPath) -> Result<Arc<Node>, Error> {
+        self.home.stat(&self.path(path)?).await
+    }
+
+    /// The file at `path` and its content.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Invalid`] when it is a folder.
+    pub async fn open(&self, path: &VPath) -> Result<(Arc<Node>, Content), Error> {
+        self.home.open(&self.path(path)?).await
+    }
+}

@@ -1,0 +1,34 @@
+//! The one store of Wharfinger: accounts, files, mail, blobs, the audit log and the change feed.
+//!
+//! Every change goes through [`db::Db::write`], commits together with its audit record, and is on stable storage when
+//! the call returns. Protocols see a [`Home`], a [`Site`] or a [`Delivery`], never the [`Store`] itself.
+
+mod accounts;
+pub mod audit;
+mod blobs;
+mod cache;
+mod credentials;
+mod db;
+mod error;
+mod files;
+mod mail;
+mod path;
+mod peer;
+mod store;
+mod throttle;
+mod time;
+mod web;
+
+pub use accounts::{Account, NewAccount, Role};
+pub use blobs::{Content, ContentReader};
+pub use credentials::Credential;
+pub use db::Change;
+pub use error::Error;
+pub use files::{Check, Home, Kind, Node, PutOptions, Remove, Site, Stored, Upload, Usage};
+pub use mail::{Delivered, Delivery, Envelope, Target};
+pub use path::VPath;
+pub use peer::{Actor, Peer, Tls, TraceId};
+pub use store::{Options, Status, Store};
+pub use throttle::Standing;
+pub use time::Timestamp;
+pub use web::WebRow;

@@ -1,0 +1,208 @@
+//! The store itself: opened once by the daemon, handed to `auth`, never to a protocol.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::audit::Entry;
+use crate::blobs::Blobs;
+use crate::cache::Caches;
+use crate::db::{self, Change, Db, params};
+use crate::{Actor, Error, Timestamp};
+
+/// How many changes a slow follower of the feed may lag behind before it must read the log.
+const FEED: usize = 4096;
+/// How often what nothing refers to is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a blob is kept after its last reference went, for those who are still reading it.
+const GRACE: Duration = Duration::from_secs(300);
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that holds everything.
+    pub data: PathBuf,
+    /// Bytes of disk that uploads and deliveries leave free, so that deleting, logging in and auditing go on.
+    pub reserve: u64,
+    /// The local domains of a new store.
+    pub domains: Vec<String>,
+}
+
+/// The store. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    blobs: Blobs,
+    caches: Arc<Caches>,
+    feed: broadcast::Sender<Change>,
+    /// Held as long as the store is open: one process at a time.
+    _lock: std::fs::File,
+}
+
+/// What `wharfinger status` tells of the store.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Status {
+    /// Accounts that are not removed.
+    pub accounts: i64,
+    /// Files.
+    pub files: i64,
+    /// Messages.
+    pub messages: i64,
+    /// Blobs and their bytes.
+    pub blobs: i64,
+    /// The bytes of all blobs.
+    pub bytes: i64,
+    /// Audit records.
+    pub records: i64,
+}
+
+impl Store {
+    /// Opens the store in a folder, making what is missing and tidying what a crash left.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process has it open; [`Error::Invalid`] when a newer Wharfinger wrote it.
+    pub async fn open(options: Options) -> Result<Store, Error> {
+        let store = tokio::task::spawn_blocking(move || Store::open_now(&options)).await.map_err(Error::internal)??;
+        store.inner.blobs.tidy(store.db()).await?;
+        Ok(store)
+    }
+
+    fn open_now(options: &Options) -> Result<Store, Error> {
+        let unusable = |error: std::io::Error| {
+            Error::invalid(format!("the data folder {} cannot be used: {error}", options.data.display()))
+        };
+        private_folder(&options.data).map_err(unusable)?;
+        let lock = lock(&options.data)?;
+        let (feed, _) = broadcast::channel(FEED);
+        let caches = Arc::new(Caches::new());
+        let tell = (caches.clone(), feed.clone());
+        let on_commit = Arc::new(move |changes: &[Change]| {
+            tell.0.invalidate(changes);
+            for change in changes {
+                // Nobody following is fine.
+                let _ = tell.1.send(change.clone());
+            }
+        });
+        let db = Db::open(&db::file(&options.data), 1, on_commit)?;
+        let blobs = Blobs::open(&options.data, options.reserve).map_err(unusable)?;
+        Ok(Store { inner: Arc::new(Inner { db, blobs, caches, feed, _lock: lock }) })
+    }
+
+    /// Runs the store's own work until the last other handle is gone: sweeping blobs, old sessions and old failures.
+    pub async fn maintain(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let Some(inner) = weak.upgrade() else { return };
+            let store = Store { inner };
+            let swept = async {
+                store.sweep(GRACE).await?;
+                store.forget_old().await
+            };
+            if let Err(error) = swept.await {
+                tracing::warn!(%error, detail = error.detail(), "sweeping failed; it is tried again");
+            }
+        }
+    }
+
+    /// Removes the blobs that nothing has referred to for `grace`; how many.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep(&self, grace: Duration) -> Result<usize, Error> {
+        self.inner.blobs.sweep(self.db(), grace).await
+    }
+
+    /// Follows the changes of all accounts from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Change> {
+        self.inner.feed.subscribe()
+    }
+
+    /// Writes an audit record of something that changed no data.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn record(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        target: &str,
+        outcome: &'static str,
+        detail: &str,
+    ) -> Result<(), Error> {
+        let (actor, target, detail) = (actor.clone(), target.to_owned(), detail.to_owned());
+        self.db()
+            .write(move |tx| {
+                tx.record(&Entry { actor: &actor, action, change: None, target: &target, outcome, detail: &detail })
+            })
+            .await
+    }
+
+    /// Counts of what the store holds.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.db()
+            .read(|tx| {
+                let count = |sql| tx.row(sql, &[], |row| row.int(0)).map(Option::unwrap_or_default);
+                Ok(Status {
+                    accounts: count("SELECT COUNT(*) FROM accounts WHERE kind = 'user' AND removed IS NULL")?,
+                    files: count("SELECT COUNT(*) FROM nodes WHERE folder = 0")?,
+                    messages: count("SELECT COUNT(*) FROM messages")?,
+                    blobs: count("SELECT COUNT(*) FROM blobs")?,
+                    bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs")?,
+                    records: count("SELECT COUNT(*) FROM audit")?,
+                })
+            })
+            .await
+    }
+
+    /// Drops web sessions that are over and failures that count no more.
+    async fn forget_old(&self) -> Result<(), Error> {
+        let now = Timestamp::now();
+        self.db()
+            .write(move |tx| {
+                tx.execute("DELETE FROM web_sessions WHERE expires < $1", params![now])?;
+                let day = Timestamp(now.0 - 24 * 3600 * 1000);
+                let month = Timestamp(now.0 - 30 * 24 * 3600 * 1000);
+                tx.execute("DELETE FROM throttle WHERE last < $1 AND good < $2", params![day, month])?;
+                Ok(())
+            })
+            .await
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.inner.caches
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock(data: &Path) -> Result<std::fs::File, Error> {
+    let path = data.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy),
+        Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+    }
+}
