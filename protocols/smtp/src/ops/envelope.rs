@@ -1,6 +1,6 @@
 //! MAIL and RCPT: who sends, and whom it is for.
 
-use auth::{Refused, TraceId};
+use auth::TraceId;
 
 use crate::Smtp;
 use crate::codec::{MailParameters, Mailbox};
@@ -43,12 +43,7 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -
     } else if !mail.utf8 && !to.is_ascii() {
         needs_utf8()
     } else {
-        let address = match &to.domain {
-            Some(_) => to.to_string(),
-            // `<postmaster>` is this host's (RFC 5321 §4.5.1).
-            None => format!("{to}@{}", smtp.services.hostname),
-        };
-        match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &address).await {
+        match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &to.to_string()).await {
             Ok(recipient) => {
                 if !mail.to.iter().any(|known| known.address() == recipient.address()) {
                     mail.to.push(recipient);
@@ -61,15 +56,13 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -
     Ok((State::Mail(client, mail), reply))
 }
 
-/// A user may not send from a local address that does not exist: nobody could answer (RFC 6409 §6.1).
+/// A user sends from an own address, or from one elsewhere; never in another user's name (RFC 6409 §6.1).
 async fn bad_sender(smtp: &Smtp, wire: &Wire, client: &Client, from: Option<&Mailbox>) -> Option<Reply> {
-    let from = from.filter(|_| is_submission(wire))?;
-    let known = smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &from.to_string()).await;
-    match known {
-        Ok(_) | Err(Refused::Elsewhere) => None,
-        Err(Refused::Unknown) => Some(Reply::new(550, "5.1.0 No such sender here: MAIL FROM must be your own address")),
-        Err(Refused::Invalid) => Some(Reply::new(501, "5.1.7 Not an address")),
-        Err(Refused::Unavailable(error)) => Some(Reply::from(&error)),
+    let (Some(login), Some(from)) = (&client.login, from) else { return None };
+    match smtp.services.auth.may_send_as(wire.conn.peer(), login, &from.to_string()).await {
+        Ok(true) => None,
+        Ok(false) => Some(Reply::new(553, "5.7.1 MAIL FROM must be an address of your own")),
+        Err(error) => Some(Reply::from(&error)),
     }
 }
 

@@ -1,0 +1,365 @@
+//! Dialogs with the server over a loopback socket, on a store of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod client;
+mod world;
+
+use protocol::Closed;
+
+use client::Client;
+use world::World;
+
+/// The dialog up to the reply to RCPT.
+const ENVELOPE: &[(&str, &str)] = &[
+    ("EHLO client.example", "250-mx.example.org"),
+    ("MAIL FROM:<sender@elsewhere.example>", "250 2.1.0 "),
+    ("RCPT TO:<alice@example.org>", "250 2.1.5 "),
+];
+
+/// The id at the end of the reply to a message that was taken.
+fn trace(reply: &str) -> &str {
+    reply.trim_end().strip_prefix("250 2.0.0 Ok: queued as ").unwrap_or_else(|| panic!("not taken: {reply}"))
+}
+
+#[tokio::test]
+async fn a_message_is_delivered_as_it_came_with_two_fields_before_it() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(ENVELOPE).await;
+    client.dialog(&[("DATA", "354 ")]).await;
+    client.send("Subject: dots\r\n\r\n..one\r\ntwo.\r\n...\r\n.\r\n").await;
+    let reply = client.expect("250 2.0.0 ").await;
+    let [mail] = &world.mail("alice").await[..] else { panic!("one message") };
+    let head = format!(
+        "Return-Path: <sender@elsewhere.example>\r\nReceived: from client.example ([127.0.0.1])\r\n\tby mx.example.org \
+         with ESMTP id {}\r\n\tfor <alice@example.org>;\r\n\t",
+        trace(&reply)
+    );
+    assert!(mail.starts_with(&head), "{mail}");
+    assert!(mail.ends_with(" +0000\r\nSubject: dots\r\n\r\n.one\r\ntwo.\r\n..\r\n"), "{mail}");
+    client.dialog(&[("QUIT", "221 2.0.0 ")]).await;
+    assert_eq!(client.ended().await, Closed::Quit);
+}
+
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_order_and_to_several_recipients_goes_one_message() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(&[("EHLO c", "250-")]).await;
+    client
+        .send("MAIL FROM:<> SIZE=30 BODY=8BITMIME\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<nobody@example.org>\r\n")
+        .await;
+    client.send("RCPT TO:<bob@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\nDATA\r\n").await;
+    for prefix in ["250 2.1.0", "250 2.1.5", "550 5.1.1", "250 2.1.5", "550 5.7.1 Relaying denied", "354 "] {
+        client.expect(prefix).await;
+    }
+    client.send("Subject: two\r\n\r\nhello\r\n.\r\nRSET\r\nQUIT\r\n").await;
+    for prefix in ["250 2.0.0 Ok: queued as ", "250 2.0.0 Ok", "221 "] {
+        client.expect(prefix).await;
+    }
+    for name in ["alice", "bob"] {
+        let [mail] = &world.mail(name).await[..] else { panic!("one message for {name}") };
+        assert!(mail.starts_with("Return-Path: <>\r\n") && !mail.contains("alice"), "{mail}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_offered_depends_on_the_listener_and_on_tls() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.send("EHLO c\r\n").await;
+    let offered = client.reply().await;
+    for keyword in
+        ["PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS"]
+    {
+        assert!(offered.lines().any(|line| line[4..] == *keyword), "{keyword} in {offered}");
+    }
+    assert!(!offered.contains("AUTH"));
+    let mut client = Client::connect(&world, "submission").await;
+    client.send("EHLO c\r\n").await;
+    assert!(!client.reply().await.contains("AUTH"), "not in the clear");
+    client
+        .dialog(&[("MAIL FROM:<alice@example.org>", "530 5.7.0 Must issue a STARTTLS"), ("AUTH PLAIN", "538 5.7.11 ")])
+        .await;
+    client.start_tls().await;
+    client.dialog(&[("AUTH PLAIN", "503 5.5.1 ")]).await;
+    client.send("EHLO c\r\n").await;
+    let offered = client.reply().await;
+    assert!(offered.contains("AUTH PLAIN LOGIN") && !offered.contains("STARTTLS"), "{offered}");
+    client.dialog(&[("MAIL FROM:<alice@example.org>", "530 5.7.0 Authentication"), ("STARTTLS", "503 5.5.1 ")]).await;
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_own_words_and_the_session_goes_on() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "smtp", "max_errors = 100").await;
+    client
+        .dialog(&[
+            ("MAIL FROM:<>", "503 5.5.1 "),
+            ("EHLO c", "250-"),
+            ("FOO", "500 5.5.1 "),
+            ("RCPT TO:<alice@example.org>", "503 5.5.1 "),
+            ("DATA", "503 5.5.1 "),
+            ("AUTH PLAIN", "502 5.5.1 "),
+            ("VRFY alice", "252 2.1.5 "),
+            ("EXPN staff", "502 5.5.1 "),
+            ("HELP", "214-2.0.0 "),
+            ("NOOP", "250 2.0.0 "),
+            ("MAIL FROM:alice", "501 5.1.7 "),
+            ("MAIL FROM:<a@b.example> SIZE=99999999999", "552 5.3.4 "),
+            ("MAIL FROM:<a@b.example> AUTH=<>", "555 5.5.4 "),
+            ("MAIL FROM:<a@b.example> RET=FULL", "555 5.5.4 "),
+            ("MAIL FROM:<ä@b.example>", "553 5.6.7 "),
+            ("MAIL FROM:<ä@b.example> SMTPUTF8", "250 2.1.0 "),
+            ("MAIL FROM:<a@b.example>", "503 5.5.1 Nested"),
+            ("STARTTLS", "503 5.5.1 "),
+            ("DATA", "554 5.5.1 "),
+            ("RCPT TO:<alice@example.org> NOTIFY=NEVER", "555 5.5.4 "),
+            ("RCPT TO:<>", "501 5.1.3 "),
+            ("RCPT TO:<nobody@example.org>", "550 5.1.1 "),
+            ("RCPT TO:<a@elsewhere.example>", "550 5.7.1 "),
+            ("RSET", "250 2.0.0 "),
+            ("RCPT TO:<alice@example.org>", "503 5.5.1 "),
+            ("NOOP a\rb", "500 5.5.2 "),
+        ])
+        .await;
+    client.send("NOOP\n").await;
+    client.expect("500 5.5.2 ").await;
+    client.send(vec![b'x'; 1 << 20]).await;
+    client.send("\r\nNOOP\r\n").await;
+    client.expect("500 5.5.2 Line too long").await;
+    client.expect("250 2.0.0 ").await;
+    client.send(format!("NOOP {}\r\n", "x".repeat(3000))).await;
+    client.expect("500 5.5.2 Line too long").await;
+    assert_eq!(client.vanish().await, Closed::Quit);
+}
+
+#[tokio::test]
+async fn the_number_of_recipients_and_of_errors_is_limited() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "smtp", "max_recipients = 100\nmax_errors = 5").await;
+    client.dialog(ENVELOPE).await;
+    for at in 1..100 {
+        let line = format!("RCPT TO:<alice+{at}@example.org>");
+        client.dialog(&[(&line, "250 2.1.5 ")]).await;
+    }
+    client.dialog(&[("RCPT TO:<bob@example.org>", "452 4.5.3 ")]).await;
+    client.dialog(&[("A", "500 "), ("B", "500 "), ("C", "500 "), ("D", "500 "), ("E", "500 ")]).await;
+    client.expect("421 4.7.0 ").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+}
+
+#[tokio::test]
+async fn smuggled_ends_end_nothing_and_nothing_behind_them_is_a_command() {
+    let second = "MAIL FROM:<x@y.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nsmuggled\r\n.\r\n";
+    for end in ["\n.\n", "\r\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\r\n.\r\n"] {
+        let world = World::new().await;
+        let mut client = Client::connect(&world, "smtp").await;
+        client.dialog(ENVELOPE).await;
+        client.dialog(&[("DATA", "354 ")]).await;
+        client.send(format!("Subject: x\r\n\r\nfirst{end}{second}")).await;
+        client.expect("521 5.5.2 ").await;
+        assert_eq!(client.ended().await, Closed::Abuse, "{end:?}");
+        assert!(world.mail("alice").await.is_empty() && world.mail("bob").await.is_empty(), "{end:?}");
+        assert_eq!(world.refusals("mail.deliver").await, 1, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_ends_with_bare_line_feeds_and_waits_is_told_so() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(ENVELOPE).await;
+    client.dialog(&[("DATA", "354 ")]).await;
+    client.send("Subject: x\n\nfirst\n.\n").await;
+    client.expect("521 5.5.2 ").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+    assert!(world.mail("alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_is_read_to_its_end_and_refused() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "smtp", "max_message = \"64K\"").await;
+    client.dialog(ENVELOPE).await;
+    client.dialog(&[("DATA", "354 ")]).await;
+    let line = format!("{}\r\n", "x".repeat(98));
+    client.send(line.repeat(1000)).await;
+    client.send(".\r\n").await;
+    client.expect("552 5.3.4 ").await;
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send(format!("BDAT 100000 LAST\r\n{}", line.repeat(1000))).await;
+    client.expect("552 5.3.4 ").await;
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send("BDAT 10\r\nSubject: x").await;
+    client.expect("250 2.0.0 10 octets").await;
+    client.send(format!("BDAT 65530 LAST\r\n{}", "\r\n".repeat(65530 / 2))).await;
+    client.expect("552 5.3.4 ").await;
+    client.dialog(&[("NOOP", "250 ")]).await;
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send("BDAT 99999999999 LAST\r\n").await;
+    client.expect("552 5.3.4 ").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+    assert!(world.mail("alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn chunks_make_a_message_and_a_refused_one_is_swallowed() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(&ENVELOPE[..1]).await;
+    client.send("BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n").await;
+    client.expect("503 5.5.1 ").await;
+    client.expect("250 2.0.0 ").await;
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send("BDAT 12\r\nSubject: a\r\nBDAT 5\r\n\r\n.\r\nBDAT 0 LAST\r\n").await;
+    for prefix in ["250 2.0.0 12 ", "250 2.0.0 5 ", "250 2.0.0 Ok: queued as "] {
+        client.expect(prefix).await;
+    }
+    let [mail] = &world.mail("alice").await[..] else { panic!("one message") };
+    assert!(mail.ends_with("\r\nSubject: a\r\n\r\n.\r\n"), "{mail}");
+    // RSET in between drops what came.
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send("BDAT 12\r\nSubject: b\r\nDATA\r\nMAIL FROM:<>\r\nRSET\r\nBDAT 3 LAST\r\nabc").await;
+    for prefix in ["250 2.0.0 12 ", "503 5.5.1 ", "503 5.5.1 ", "250 2.0.0 Ok", "503 5.5.1 "] {
+        client.expect(prefix).await;
+    }
+    client.dialog(&ENVELOPE[1..]).await;
+    client.send("BDAT 12 LAST\r\nSubject:\nc\r\n").await;
+    client.expect("550 5.5.2 ").await;
+    assert_eq!(world.mail("alice").await.len(), 1);
+    client.dialog(&[("BDAT x", "501 5.5.4 ")]).await;
+    assert_eq!(client.ended().await, Closed::Abuse, "nobody can tell where its octets end");
+}
+
+#[tokio::test]
+async fn octets_in_the_clear_behind_starttls_end_the_session() {
+    for behind in ["MAIL FROM:<>\r\n", "x"] {
+        let world = World::new().await;
+        let mut client = Client::connect(&world, "smtp").await;
+        client.dialog(&[("EHLO c", "250-")]).await;
+        client.send(format!("STARTTLS\r\n{behind}")).await;
+        client.expect("554 5.5.1 ").await;
+        assert_eq!(client.ended().await, Closed::Abuse);
+        assert_eq!(world.refusals("smtp.starttls").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn tls_forgets_what_was_said_before_it_and_stands_in_the_header() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(&[("EHLO c", "250-")]).await;
+    client.start_tls().await;
+    client.dialog(&[("MAIL FROM:<>", "503 5.5.1 Send EHLO")]).await;
+    client.dialog(ENVELOPE).await;
+    client.dialog(&[("DATA", "354 "), ("\r\n.", "250 2.0.0 ")]).await;
+    let mail = world.mail("alice").await.remove(0);
+    assert!(mail.contains("\r\n\t(using TLSv1.3 with cipher ") && mail.contains(" with ESMTPS id "), "{mail}");
+}
+
+#[tokio::test]
+async fn plain_and_login_log_in_and_their_faults_are_told_apart() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "submission", "max_errors = 100").await;
+    client.start_tls().await;
+    client
+        .dialog(&[
+            ("EHLO c", "250-"),
+            ("AUTH CRAM-MD5", "504 5.5.4 "),
+            ("AUTH PLAIN", "334 \r\n"),
+            ("*", "501 5.7.0 "),
+            ("AUTH PLAIN", "334 \r\n"),
+            ("!!!", "501 5.5.2 "),
+            ("AUTH PLAIN =", "501 5.5.2 "),
+            ("AUTH LOGIN", "334 VXNlcm5hbWU6"),
+            ("*", "501 5.7.0 "),
+            ("AUTH PLAIN AGFsaWNlAHdyb25n", "535 5.7.8 "),
+            ("AUTH PLAIN Ym9iAGFsaWNlAHNlY3JldC1vZi1hbGljZQ==", "535 5.7.8 "),
+            ("AUTH LOGIN YWxpY2U=", "334 UGFzc3dvcmQ6"),
+            ("c2VjcmV0LW9mLWFsaWNl", "235 2.7.0 "),
+            ("AUTH PLAIN", "503 5.5.1 Already"),
+        ])
+        .await;
+    let mut client = Client::connect(&world, "submission").await;
+    client.start_tls().await;
+    client.dialog(&[("EHLO c", "250-"), ("AUTH PLAIN", "334 "), ("AGFsaWNlAHNlY3JldC1vZi1hbGljZQ==", "235 ")]).await;
+    let mut client = Client::connect(&world, "submission").await;
+    client.start_tls().await;
+    client
+        .dialog(&[("EHLO c", "250-"), ("AUTH LOGIN", "334 "), ("YWxpY2U=", "334 "), ("c2VjcmV0LW9mLWFsaWNl", "235 ")])
+        .await;
+    client.dialog(&[("EHLO again", "250-"), ("MAIL FROM:<alice@example.org>", "250 2.1.0 ")]).await;
+}
+
+#[tokio::test]
+async fn a_user_submits_to_local_mailboxes_and_in_no_name_but_its_own() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    client
+        .dialog(&[
+            ("MAIL FROM:<nobody@example.org>", "553 5.7.1 "),
+            ("MAIL FROM:<bob@example.org>", "553 5.7.1 "),
+            ("MAIL FROM:<alice@elsewhere.example>", "250 2.1.0 "),
+            ("RSET", "250 2.0.0 "),
+            ("MAIL FROM:<alice@example.org> AUTH=<>", "250 2.1.0 "),
+            ("RCPT TO:<x@elsewhere.example>", "550 5.7.1 Not a local address, and this server does not send"),
+            ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+            ("DATA", "354 "),
+            ("Subject: hi\r\n\r\nhello\r\n.", "250 2.0.0 "),
+        ])
+        .await;
+    let mail = world.mail("bob").await.remove(0);
+    assert!(mail.contains(" with ESMTPSA id "), "{mail}");
+}
+
+#[tokio::test]
+async fn a_message_that_goes_round_in_circles_is_refused() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "smtp", "max_hops = 3").await;
+    for (hops, prefix) in [(3, "250 2.0.0 "), (4, "554 5.4.6 ")] {
+        client.dialog(if hops == 3 { ENVELOPE } else { &ENVELOPE[1..] }).await;
+        client.dialog(&[("DATA", "354 ")]).await;
+        client.send(format!("{}\r\nbody\r\n.\r\n", "Received: from somewhere\r\n".repeat(hops))).await;
+        client.expect(prefix).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_mailbox_is_a_refusal_for_now() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client
+        .dialog(&[
+            ("EHLO c", "250-"),
+            ("MAIL FROM:<>", "250 "),
+            ("RCPT TO:<full@example.org>", "250 "),
+            ("DATA", "354 "),
+        ])
+        .await;
+    client.send(format!("Subject: x\r\n\r\n{}.\r\n", "long enough\r\n".repeat(500))).await;
+    client.expect("452 4.2.2 ").await;
+    client.dialog(&ENVELOPE[1..]).await;
+    assert!(world.mail("full").await.is_empty());
+}
+
+#[tokio::test]
+async fn silence_a_drain_and_a_lost_connection_end_the_session_and_deliver_nothing() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "smtp", "idle_timeout = 1").await;
+    client.expect("421 4.4.2 ").await;
+    assert_eq!(client.ended().await, Closed::Idle);
+
+    let mut client = Client::connect(&world, "smtp").await;
+    client.stop.trigger();
+    client.expect("421 4.3.2 ").await;
+    assert_eq!(client.ended().await, Closed::Shutdown);
+
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(ENVELOPE).await;
+    client.dialog(&[("DATA", "354 ")]).await;
+    client.send("Subject: cut\r\n\r\nshort\r\n").await;
+    assert_eq!(client.vanish().await, Closed::Lost);
+    assert!(world.mail("alice").await.is_empty());
+}
