@@ -70,6 +70,29 @@ impl Authority {
         result
     }
 
+    /// Whether a user may send from `address`: one of its own, or one of another server's, of which nobody here can
+    /// tell. A refusal is in the audit log when this returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn may_send_as(
+        &self,
+        peer: &Peer,
+        sender: &Principal,
+        address: &str,
+    ) -> Result<bool, storage::Error> {
+        let own = match self.resolve(address).await {
+            Ok(known) => known.targets.iter().any(|target| target.account == sender.id),
+            Err(Refused::Elsewhere) => true,
+            Err(Refused::Unknown | Refused::Invalid) => false,
+            Err(Refused::Unavailable(error)) => return Err(error),
+        };
+        if !own {
+            self.refusal(peer, Some(sender), "mail.sender", address, "not an address of this user").await;
+        }
+        Ok(own)
+    }
+
     async fn resolve(&self, address: &str) -> Result<Recipient, Refused> {
         if address.len() > ADDRESS_MAX {
             return Err(Refused::Invalid);
