@@ -74,6 +74,7 @@ async function work() {
     if (error === "") done += 1;
     else failed += 1;
     row.item.classList.toggle("failed", error !== "");
+    if (error !== "") row.bar.value = 0;
     row.state.textContent = error === "" ? "Done" : error;
     if (error !== "") status.textContent = `${file.name}: ${error}`;
   }

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use storage::{Error, Remove, TraceId, VPath};
+use zeroize::Zeroizing;
 
 use crate::body::Body;
 use crate::codec::{Verdict, encode_path};
@@ -51,15 +52,20 @@ async fn log_in(link: &Link, headers: &HeaderMap) -> Result<Session, Refusal> {
 fn credentials(field: &HeaderValue) -> Option<Offer> {
     let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
     let decoded = STANDARD.decode(token.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("Basic"))?;
-    let pair = Secret::new(String::from_utf8(decoded).ok()?);
-    let (name, password) = pair.as_str().split_once(':')?;
+    let pair = Zeroizing::new(String::from_utf8(decoded).ok()?);
+    let (name, password) = pair.split_once(':')?;
     Some(Offer::Password { name: name.to_owned(), password: Secret::new(password.to_owned()) })
 }
 
 async fn read(head: &Parts, session: &Session, path: &VPath) -> Result<Response<Body>, Refusal> {
     match session.home.open(path).await {
         Ok((node, found)) => content::answer(head, File::of(&node, found), Audience::Programs),
-        Err(Error::Invalid(_)) if session.home.stat(path).await?.is_folder() => list(head, session, path).await,
+        Err(Error::Invalid(_)) => match session.home.stat(path).await {
+            Ok(node) if node.is_folder() => list(head, session, path).await,
+            // Something below a file.
+            Ok(_) | Err(Error::Invalid(_)) => Err(Refusal::not_found()),
+            Err(error) => Err(error.into()),
+        },
         Err(error) => Err(error.into()),
     }
 }

@@ -37,8 +37,10 @@ pub(crate) async fn answer(
     match site.open(&target).await {
         Ok((node, found)) => content::answer(head, File::of(&node, found), Audience::Site),
         // A folder: its relative links need the slash.
-        Err(Error::Invalid(_)) if !path.ends_with('/') && site.stat(&target).await?.is_folder() => with_slash(head),
-        Err(Error::Invalid(_)) => Err(Refusal::not_found()),
+        Err(Error::Invalid(_)) => match site.stat(&target).await {
+            Ok(node) if node.is_folder() && !path.ends_with('/') => with_slash(head),
+            _ => Err(Refusal::not_found()),
+        },
         Err(error) => Err(error.into()),
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn answer(head: &Parts, session: &WebSession, encoded: &str) ->
             let to = if download { Audience::Download } else { Audience::Browser };
             return content::answer(head, File::of(&node, found), to);
         }
-        Err(Error::Invalid(_)) => home.stat(&path).await?,
+        Err(Error::Invalid(_)) => home.stat(&path).await.map_err(|_| Refusal::not_found())?,
         Err(error) => return Err(error.into()),
     };
     if !folder.is_folder() {
