@@ -15,7 +15,7 @@ pub enum Command {
     Ehlo(String),
     /// `STARTTLS` (RFC 3207).
     StartTls,
-    /// `AUTH mechanism [initial-response]` (RFC 4954); the response is still in base 64, and `=` stands for an empty one.
+    /// `AUTH mechanism [initial-response]` (RFC 4954); the response is in base 64 still, `=` is an empty one.
     Auth {
         /// In upper case.
         mechanism: String,

@@ -125,7 +125,9 @@ fn lines_that_are_no_command_are_told_apart() {
 
 proptest::proptest! {
     #[test]
-    fn what_parses_is_written_so_that_it_parses_to_the_same(line in "(MAIL FROM:|RCPT TO:|EHLO |VRFY |AUTH |BDAT )[ -~é]{0,40}") {
+    fn what_parses_is_written_so_that_it_parses_to_the_same(
+        line in "(MAIL FROM:|RCPT TO:|EHLO |VRFY |AUTH |BDAT )[ -~é]{0,40}"
+    ) {
         if let Ok(command) = Command::parse(line.as_bytes()) {
             proptest::prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
         }

@@ -15,8 +15,8 @@ use crate::scan::{Framing, Hops, Scanner};
 use crate::session::{Client, State, Transaction};
 use crate::wire::Wire;
 
-/// How much silence the genuine end of a message that is refused for bare line ends is waited for through: who wrote them
-/// may have written such an end too, and would wait for our reply for ever.
+/// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
+/// written such an end too, and would wait for our reply for ever.
 const BARE_END: Duration = Duration::from_secs(5);
 
 /// DATA (RFC 5321 §4.1.1.4).
