@@ -18,8 +18,11 @@ class Wharfinger(Server):
         self.binary = os.environ["WHARFINGER_BIN"]
         self.config = self.directory / "wharfinger.toml"
         self.config.write_text(f"""
-hostname = "{DOMAIN}"
-domains = ["{DOMAIN}"]
+hostname = "mx.{DOMAIN}"
+passive_ports = "41300-41499"
+
+[telemetry]
+bind = []
 
 [tls]
 certificate = "{self.tls.cert}"
@@ -41,6 +44,7 @@ bind = ["{HOST}:{self.ftp}"]
 tls = "starttls"
 """)
         self.launch([self.binary, "serve", *self.where()], self.smtp)
+        run(self.binary, *self.where(), "domain", "add", DOMAIN)
         for name in [ACCOUNT, *RECIPIENTS]:
             run(self.binary, *self.where(), "user", "add", name, "--password-stdin", input=PASSWORD.encode() + b"\n")
         self.dav("-X", "MKCOL", "public")
