@@ -34,7 +34,7 @@ bind = ["{HOST}:{self.smtp}"]
 tls = "starttls"
 
 [listen.https]
-protocol = "http"
+protocol = "https"
 bind = ["{HOST}:{self.https}"]
 tls = "implicit"
 
