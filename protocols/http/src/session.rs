@@ -261,8 +261,10 @@ fn finish(link: &Link, head: &Parts, response: &mut Response<Body>) {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
     // RFC 9112 §6.1: hyper has dropped a Content-Length beside it by now, which may have been an attempt to smuggle a
-    // second request past a proxy; nothing that follows on this connection is taken for one.
-    if head.version <= Version::HTTP_11 && head.headers.contains_key(header::TRANSFER_ENCODING) {
+    // second request past a proxy; nothing that follows on this connection is taken for one. Nor after a request that
+    // made no sense.
+    let doubtful = head.headers.contains_key(header::TRANSFER_ENCODING) || response.status() == StatusCode::BAD_REQUEST;
+    if head.version <= Version::HTTP_11 && doubtful {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let class = usize::from(response.status().as_u16() / 100).clamp(1, 5);
