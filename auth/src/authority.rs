@@ -15,6 +15,8 @@ use crate::{Denied, Offer, Principal, Secret, Session, throttle};
 const AGAIN: Duration = Duration::from_secs(300);
 /// How many such log-ins are remembered.
 const REMEMBERED: usize = 10_000;
+/// How many sites are remembered.
+const SITES: usize = 1000;
 /// The folder of a home that everyone may read.
 const PUBLIC: &str = "/public";
 
@@ -54,6 +56,7 @@ pub struct Authority {
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
     remembered: Cache<[u8; 32], Remembered>,
+    sites: Cache<String, KnownSite>,
     pub(crate) web_lifetime: Duration,
 }
 
@@ -65,6 +68,14 @@ struct Remembered {
     session: Session,
 }
 
+/// A site that was there at this generation of its account.
+#[derive(Clone)]
+struct KnownSite {
+    account: i64,
+    generation: u64,
+    site: Site,
+}
+
 impl Authority {
     /// An authority over `store`. Web sessions last `web_lifetime`.
     ///
@@ -74,8 +85,8 @@ impl Authority {
         let passwords = Passwords::new(config.argon2_memory, config.argon2_passes)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
-        let remembered = Cache::new(REMEMBERED);
-        Ok(Arc::new(Authority { store, config, passwords, key, remembered, web_lifetime }))
+        let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
+        Ok(Arc::new(Authority { store, config, passwords, key, remembered, sites, web_lifetime }))
     }
 
     /// The verifier of a new password, for the command line.
@@ -134,15 +145,26 @@ impl Authority {
     /// # Errors
     /// [`storage::Error::NotFound`] when there is no such account or it has no such folder.
     pub async fn site(&self, peer: &Peer, name: &str) -> Result<Site, storage::Error> {
-        let account = self.store.account(name).await?.filter(|account| !account.disabled);
-        let account = account.ok_or(storage::Error::NotFound)?;
+        if let Some(known) = self.sites.get(name)
+            && self.store.generation(known.account) == known.generation
+        {
+            return Ok(known.site);
+        }
+        let account = self.store.account(name).await?.ok_or(storage::Error::NotFound)?.id;
+        // Known before the facts it stands for: a change in between makes what is remembered old.
+        let generation = self.store.generation(account);
+        let still = self.store.account(name).await?.filter(|still| still.id == account && !still.disabled);
+        let account = still.ok_or(storage::Error::NotFound)?.id;
+        // Reading is not audited, so it does not matter that the next visitor gets this one's actor.
         let actor = Actor { account: None, name: String::new(), peer: peer.clone() };
-        let home = self.store.home(account.id, actor);
+        let home = self.store.home(account, actor);
         let root = VPath::parse(PUBLIC)?;
         if !home.stat(&root).await?.is_folder() {
             return Err(storage::Error::NotFound);
         }
-        Ok(home.into_site(root))
+        let site = home.into_site(root);
+        self.sites.insert(name.to_owned(), KnownSite { account, generation, site: site.clone() });
+        Ok(site)
     }
 
     /// Writes an audit record of something a protocol refused. That it cannot be written is for the log: the refusal

@@ -12,6 +12,11 @@ impl Secret {
         Secret(text)
     }
 
+    /// Its text, for who takes it out of a larger one (HTTP Basic, SASL PLAIN).
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Its bytes, for whoever checks it.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -1,2 +1,70 @@
-//! wharfinger
-fn main() {}
+//! `wharfinger`: one daemon for mail, files and web, and the command line that administers it.
+
+mod cli;
+mod commands;
+mod config;
+mod control;
+mod listen;
+mod modules;
+mod serve;
+mod telemetry;
+mod tls;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command};
+use config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // First of all: with two providers in one graph rustls would not know which to take.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let cli = Cli::parse();
+    match run(cli, arguments) {
+        Ok(code) => code,
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "wharfinger: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
+    match &cli.command {
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Cli::command(), "wharfinger", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Man) => {
+            let page = clap_mangen::Man::new(Cli::command());
+            page.render(&mut std::io::stdout()).map_err(|error| error.to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let config = Config::load(cli.global.config.as_deref(), cli.global.data.as_deref())?;
+    commands::become_owner(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    match cli.command {
+        None | Some(Command::Serve) => {
+            let reload = (cli.global.config, cli.global.data);
+            runtime.block_on(serve::serve(config, &move || Config::load(reload.0.as_deref(), reload.1.as_deref())))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Check) => {
+            let text = runtime.block_on(commands::check(&config))?;
+            commands::print(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(command) => runtime.block_on(commands::dispatch(&config, command, cli.global.json, arguments)),
+    }
+}

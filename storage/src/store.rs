@@ -10,7 +10,7 @@ use crate::audit::Entry;
 use crate::blobs::Blobs;
 use crate::cache::Caches;
 use crate::db::{self, Change, Db, params};
-use crate::{Actor, Error, Timestamp};
+use crate::{Actor, Error, Peer, Timestamp};
 
 /// How many changes a slow follower of the feed may lag behind before it must read the log.
 const FEED: usize = 4096;
@@ -68,8 +68,10 @@ impl Store {
     /// # Errors
     /// [`Error::Busy`] when another process has it open; [`Error::Invalid`] when a newer Wharfinger wrote it.
     pub async fn open(options: Options) -> Result<Store, Error> {
+        let domains = options.domains.clone();
         let store = tokio::task::spawn_blocking(move || Store::open_now(&options)).await.map_err(Error::internal)??;
         store.inner.blobs.tidy(store.db()).await?;
+        store.seed(domains).await?;
         Ok(store)
     }
 
@@ -92,6 +94,16 @@ impl Store {
         let db = Db::open(&db::file(&options.data), 1, on_commit)?;
         let blobs = Blobs::open(&options.data, options.reserve).map_err(unusable)?;
         Ok(Store { inner: Arc::new(Inner { db, blobs, caches, feed, _lock: lock }) })
+    }
+
+    /// Gives a new store its first domains; one that ever had an account keeps those it has.
+    async fn seed(&self, domains: Vec<String>) -> Result<(), Error> {
+        let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
+        let fresh = self.db().read(|tx| tx.row("SELECT 1 FROM audit LIMIT 1", &[], |_| Ok(()))).await?.is_none();
+        for domain in domains.iter().filter(|_| fresh) {
+            self.add_domain(&actor, domain).await?;
+        }
+        Ok(())
     }
 
     /// Runs the store's own work until the last other handle is gone: sweeping blobs, old sessions and old failures.

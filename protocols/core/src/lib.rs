@@ -56,7 +56,7 @@ pub struct Port {
 }
 
 /// When TLS begins on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     /// Never: for a redirect to HTTPS, or behind something that ends TLS.

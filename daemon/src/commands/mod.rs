@@ -1,0 +1,199 @@
+//! What the commands do. Each works on an open store, inside the daemon or without one.
+
+mod accounts;
+mod log;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{Authority, Peer};
+use serde_json::{Value, json};
+use storage::{Actor, Options, Store};
+
+use crate::cli::{Command, User};
+use crate::config::Config;
+use crate::tls::Tls;
+use crate::{control, serve};
+
+/// What a command works with.
+pub(crate) struct Context<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) authority: &'a Arc<Authority>,
+    pub(crate) json: bool,
+    /// What came on standard input, where the command reads it.
+    pub(crate) input: Option<String>,
+    /// Inside the daemon: for how long it runs, and how many are connected.
+    pub(crate) running: Option<(Duration, usize)>,
+}
+
+impl Context<'_> {
+    fn actor(&self) -> Actor {
+        Actor { account: None, name: String::new(), peer: Peer::command_line() }
+    }
+
+    /// The answer as the user wants it.
+    fn show(&self, value: &Value, text: impl FnOnce() -> String) -> String {
+        if self.json { format!("{value}\n") } else { text() }
+    }
+
+    fn done(&self, sentence: &str) -> String {
+        self.show(&json!({ "done": sentence }), || format!("{sentence}\n"))
+    }
+}
+
+/// Runs a command on an open store; what it prints, or one line that says what to do.
+pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<String, String> {
+    match command {
+        Command::User(user) => accounts::user(context, user).await,
+        Command::Alias(alias) => accounts::alias(context, alias).await,
+        Command::Domain(domain) => accounts::domain(context, domain).await,
+        Command::Audit(audit) => log::audit(context, audit).await,
+        Command::Trace { id } => log::trace(context, &id).await,
+        Command::Status => status(context).await,
+        Command::Serve | Command::Check | Command::Completions { .. } | Command::Man => {
+            Err("that command does not run inside the daemon".into())
+        }
+    }
+}
+
+/// Runs a command in the daemon where one runs, here otherwise.
+pub(crate) async fn dispatch(
+    config: &Config,
+    command: Command,
+    json: bool,
+    arguments: Vec<String>,
+) -> Result<ExitCode, String> {
+    let wants_input = match &command {
+        Command::User(User::Add { password, .. } | User::Passwd { password, .. }) => password.password_stdin,
+        _ => false,
+    };
+    let input = if wants_input { Some(read_password()?) } else { None };
+    let text = match control::ask(&config.data, arguments, input.clone()).await {
+        Some(answer) => answer?,
+        None => {
+            let store = open_store(config).await?;
+            let authority = serve::authority(&store, config)?;
+            let context = Context { store: &store, authority: &authority, json, input, running: None };
+            run(&context, command).await?
+        }
+    };
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the store; a new one knows the domains of this host.
+pub(crate) async fn open_store(config: &Config) -> Result<Store, String> {
+    let mut domains = vec!["localhost".to_owned()];
+    if config.hostname != "localhost" {
+        domains.push(config.hostname.clone());
+    }
+    let options = Options { data: config.data.clone(), reserve: config.storage.reserve_mib << 20, domains };
+    Store::open(options).await.map_err(|error| match error {
+        storage::Error::Busy => {
+            format!("the store in {} is in use by another process; stop it first", config.data.display())
+        }
+        other => format!("the store in {}: {other}{}", config.data.display(), detail(&other)),
+    })
+}
+
+/// What the log would say, for one who has no log.
+fn detail(error: &storage::Error) -> String {
+    error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default()
+}
+
+fn said(error: &storage::Error) -> String {
+    format!("{error}{}", detail(error))
+}
+
+/// Root administers for the daemon's user: what it makes must belong to that user.
+///
+/// # Errors
+/// When root cannot become that user.
+pub(crate) fn become_owner(data: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(folder) = std::fs::metadata(data) else { return Ok(()) };
+    if !nix::unistd::geteuid().is_root() || folder.uid() == 0 {
+        return Ok(());
+    }
+    let become_it = || {
+        nix::unistd::setgroups(&[])?;
+        nix::unistd::setgid(folder.gid().into())?;
+        nix::unistd::setuid(folder.uid().into())
+    };
+    become_it().map_err(|error| format!("cannot become the owner of {}: {error}", data.display()))
+}
+
+/// Prints; a reader that is gone is no error.
+pub(crate) fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+fn read_password() -> Result<String, String> {
+    let mut text = String::new();
+    std::io::stdin().take(4096).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let password = text.lines().next().unwrap_or_default().to_owned();
+    if password.is_empty() { Err("there is no password on standard input".into()) } else { Ok(password) }
+}
+
+/// A password that is easy to type: five groups of four letters and digits, 100 bits.
+pub(crate) fn new_password() -> Result<String, String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut chance = [0; 20];
+    getrandom::fill(&mut chance).map_err(|error| error.to_string())?;
+    let letters: Vec<char> = chance.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    Ok(letters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-"))
+}
+
+/// Says what the configuration would do, without doing it.
+pub(crate) async fn check(config: &Config) -> Result<String, String> {
+    crate::telemetry::filter(&config.log)?;
+    let place = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let mut text = format!("configuration: {place}\nhostname: {}\ndata: {}\n", config.hostname, config.data.display());
+    for listen in &config.listen {
+        let addresses: Vec<String> = listen.bind.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("listen {}: {} on {}\n", listen.name, listen.protocol, addresses.join(", ")));
+    }
+    // Built on a store of their own in a folder that is dropped: the modules judge their tables themselves.
+    let scratch = std::env::temp_dir().join(format!("wharfinger-check-{}", storage::TraceId::new()));
+    let judged = judge(config, &scratch).await;
+    let _ = std::fs::remove_dir_all(&scratch);
+    judged?;
+    text.push_str("the configuration is good\n");
+    Ok(text)
+}
+
+async fn judge(config: &Config, scratch: &Path) -> Result<(), String> {
+    let mut trial = config.clone();
+    trial.data = scratch.to_owned();
+    let store = open_store(&trial).await?;
+    let auth = serve::authority(&store, &trial)?;
+    Tls::new(&trial)?;
+    let services = protocol::Services { auth, hostname: trial.hostname.as_str().into() };
+    for module in crate::modules::MODULES {
+        let table = trial.modules.get(module.name).cloned().unwrap_or_default();
+        (module.build)(table, services.clone())
+            .map_err(|error| crate::config::explain(error.module, &error.message))?;
+    }
+    Ok(())
+}
+
+async fn status(context: &Context<'_>) -> Result<String, String> {
+    let status = context.store.status().await.map_err(|error| said(&error))?;
+    let running =
+        context.running.map(|(time, connections)| json!({ "seconds": time.as_secs(), "connections": connections }));
+    let value = json!({ "version": env!("CARGO_PKG_VERSION"), "running": running, "store": status });
+    Ok(context.show(&value, || {
+        let daemon = match context.running {
+            Some((time, connections)) => format!("running for {} s, {connections} connections", time.as_secs()),
+            None => "not running".to_owned(),
+        };
+        format!(
+            "daemon    {daemon}\naccounts  {}\nfiles     {}\nmessages  {}\nblobs     {} ({} bytes)\naudit     {} records\n",
+            status.accounts, status.files, status.messages, status.blobs, status.bytes, status.records
+        )
+    }))
+}

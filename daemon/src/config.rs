@@ -1,0 +1,378 @@
+//! The configuration: defaults, a file, the environment. Every key is documented in `etc/wharfinger.toml`; an unknown
+//! one is an error that names the nearest that is known.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::TlsMode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::modules::{self, MODULES};
+
+/// Where a packaged installation keeps its configuration.
+const SYSTEM_FILE: &str = "/etc/wharfinger/wharfinger.toml";
+/// Without a configuration every port is the standard one and this, so that no privilege is needed.
+const OFFSET: u16 = 2000;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// The file it came from.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) hostname: String,
+    pub(crate) data: PathBuf,
+    pub(crate) passive_ports: RangeInclusive<u16>,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: TlsConfig,
+    pub(crate) log: Log,
+    pub(crate) storage: Storage,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) auth: auth::Config,
+    /// Each module's own table, which the module reads.
+    pub(crate) modules: BTreeMap<&'static str, toml::Table>,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub(crate) name: String,
+    pub(crate) protocol: &'static str,
+    pub(crate) bind: Vec<SocketAddr>,
+    pub(crate) tls: TlsMode,
+}
+
+/// The top-level keys that are not tables.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct Top {
+    hostname: String,
+    data: PathBuf,
+    passive_ports: String,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        Top { hostname: String::new(), data: PathBuf::new(), passive_ports: "42000-42999".into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenTable {
+    protocol: String,
+    #[serde(deserialize_with = "one_or_many")]
+    bind: Vec<SocketAddr>,
+    tls: TlsMode,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) per_address: usize,
+    /// Seconds that running work has to end on SIGTERM.
+    pub(crate) drain: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { connections: 20_000, per_address: 500, drain: 30 }
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Deserialize, Serialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsConfig {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) min_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, Default, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Storage {
+    /// MiB of disk that uploads and deliveries leave free.
+    pub(crate) reserve_mib: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage { reserve_mib: 64 }
+    }
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) bind: Vec<SocketAddr>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry { bind: vec![SocketAddr::from(([127, 0, 0, 1], 2090))] }
+    }
+}
+
+impl Config {
+    /// Reads the configuration. `data` given on the command line wins over all else.
+    ///
+    /// # Errors
+    /// One sentence that names the file or variable, the key, and what would be right.
+    pub(crate) fn load(file: Option<&Path>, data: Option<&Path>) -> Result<Config, String> {
+        let system = Path::new(SYSTEM_FILE);
+        let file = file.or_else(|| system.exists().then_some(system));
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        // `separator` alone would also become the prefix's separator; said twice, so that nobody has to know.
+        let environment = config::Environment::with_prefix("WHARFINGER").prefix_separator("__").separator("__");
+        let all = builder.add_source(environment.try_parsing(true)).build().map_err(|error| error.to_string())?;
+        let all: toml::Table = all.try_deserialize().map_err(|error| error.to_string())?;
+        let place = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+        let mut config = Config::from_table(all).map_err(|error| format!("{place}: {error}"))?;
+        config.file = file.map(Path::to_owned);
+        if let Some(data) = data {
+            config.data = data.to_owned();
+        }
+        Ok(config)
+    }
+
+    fn from_table(mut all: toml::Table) -> Result<Config, String> {
+        let tables = ["limits", "tls", "log", "storage", "telemetry", "auth", "listen"];
+        let names = || tables.into_iter().chain(MODULES.iter().map(|module| module.name));
+        let limits = section(&mut all, "limits")?;
+        let tls: TlsConfig = section(&mut all, "tls")?;
+        let log = section(&mut all, "log")?;
+        let storage = section(&mut all, "storage")?;
+        let telemetry = section(&mut all, "telemetry")?;
+        let auth = section(&mut all, "auth")?;
+        let listen = listeners(all.remove("listen"))?;
+        let mut modules = BTreeMap::new();
+        for module in MODULES {
+            modules.insert(module.name, table_of(module.name, all.remove(module.name))?);
+        }
+        let top: Top = read("", all).map_err(|error| nearest_of(&error, names()))?;
+        if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
+            return Err("tls.certificate and tls.key go together: set both or neither".into());
+        }
+        Ok(Config {
+            file: None,
+            hostname: if top.hostname.is_empty() { host() } else { top.hostname },
+            data: if top.data.as_os_str().is_empty() { default_data() } else { top.data },
+            passive_ports: ports(&top.passive_ports)?,
+            listen,
+            limits,
+            tls,
+            log,
+            storage,
+            telemetry,
+            auth,
+            modules,
+        })
+    }
+
+    /// How long running work has to end on SIGTERM.
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.limits.drain)
+    }
+}
+
+fn table_of(name: &str, value: Option<toml::Value>) -> Result<toml::Table, String> {
+    match value {
+        None => Ok(toml::Table::new()),
+        Some(toml::Value::Table(table)) => Ok(table),
+        Some(_) => Err(format!("[{name}] must be a table")),
+    }
+}
+
+fn section<T: DeserializeOwned>(all: &mut toml::Table, name: &str) -> Result<T, String> {
+    read(name, table_of(name, all.remove(name))?)
+}
+
+fn read<T: DeserializeOwned>(name: &str, table: toml::Table) -> Result<T, String> {
+    T::deserialize(table).map_err(|error| explain(name, &error.to_string()))
+}
+
+/// Makes serde's message one for the administrator: where, what, and the nearest key there is.
+pub(crate) fn explain(name: &str, error: &str) -> String {
+    let error = error.trim().replace('\n', " ");
+    let place = if name.is_empty() { String::new() } else { format!("[{name}] ") };
+    if !error.starts_with("unknown field") && !error.contains("unknown variant") {
+        return format!("{place}{error}");
+    }
+    let mut quoted = error.split('`').skip(1).step_by(2);
+    let Some(unknown) = quoted.next() else { return format!("{place}{error}") };
+    let nearest = nearest(unknown, quoted);
+    let what = if error.starts_with("unknown field") { "unknown key" } else { "unknown value" };
+    format!("{place}{what} {unknown:?}{nearest}")
+}
+
+fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let best =
+        known.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    match best {
+        Some(best) if strsim::jaro_winkler(unknown, best) > 0.6 => format!("; did you mean {best:?}?"),
+        _ => format!("; known are {}", known.join(", ")),
+    }
+}
+
+/// The hint for an unknown top-level key must know the tables too.
+fn nearest_of<'a>(error: &str, tables: impl Iterator<Item = &'a str>) -> String {
+    match error.strip_prefix("unknown key ").and_then(|rest| rest.split('"').nth(1)) {
+        Some(unknown) => {
+            let known = tables.chain(["hostname", "data", "passive_ports"]);
+            format!("unknown key {unknown:?}{}", nearest(unknown, known))
+        }
+        None => error.to_owned(),
+    }
+}
+
+fn listeners(value: Option<toml::Value>) -> Result<Vec<Listen>, String> {
+    let table = table_of("listen", value)?;
+    if table.is_empty() {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        return Ok(modules::ports()
+            .map(|(_, port)| Listen {
+                name: port.name.into(),
+                protocol: port.protocol,
+                bind: vec![loopback(port.number + OFFSET)],
+                tls: port.tls,
+            })
+            .collect());
+    }
+    let mut listeners = Vec::new();
+    for (name, value) in table {
+        let place = format!("listen.{name}");
+        let listen: ListenTable = read(&place, table_of(&place, Some(value))?)?;
+        let Some((_, protocol)) = modules::speaking(&listen.protocol) else {
+            let known = modules::ports().map(|(_, port)| port.protocol);
+            let hint = nearest(&listen.protocol, known);
+            return Err(format!("[{place}] unknown protocol {:?}{hint}", listen.protocol));
+        };
+        listeners.push(Listen { name, protocol, bind: listen.bind, tls: listen.tls });
+    }
+    Ok(listeners)
+}
+
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        let (first, last) = (first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?);
+        (first >= 1024 && first <= last).then_some(first..=last)
+    });
+    parsed.ok_or_else(|| format!("passive_ports = {text:?} must be two ports above 1023, like \"42000-42999\""))
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => text.split(',').map(|text| text.trim().to_owned()).collect(),
+        OneOrMany::Many(texts) => texts,
+    };
+    let parse = |text: &String| {
+        let wrong = |_| format!("{text:?} is not an address and port, like \"[::]:993\" or \"127.0.0.1:2993\"");
+        text.parse().map_err(wrong).map_err(serde::de::Error::custom)
+    };
+    texts.iter().filter(|text| !text.is_empty()).map(parse).collect()
+}
+
+fn default_data() -> PathBuf {
+    std::env::var_os("STATE_DIRECTORY").map_or_else(|| "wharfinger-data".into(), PathBuf::from)
+}
+
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        Config::from_table(toml::from_str(text).expect("TOML"))
+    }
+
+    #[test]
+    fn the_documented_default_is_the_default() {
+        let text = include_str!("../../etc/wharfinger.toml");
+        let documented = load(text).expect("etc/wharfinger.toml is read");
+        let bare = load("").expect("nothing is read");
+        assert_eq!(documented.listen.len(), bare.listen.len());
+        for listen in &bare.listen {
+            assert!(documented.listen.contains(listen), "{listen:?} is documented as it is");
+        }
+        assert_eq!(format!("{:?}", documented.limits), format!("{:?}", bare.limits));
+        assert_eq!(format!("{:?}", documented.auth), format!("{:?}", bare.auth));
+        for module in MODULES {
+            for (key, value) in (module.defaults)() {
+                let shown = documented.modules[module.name].get(&key).or(Some(&value));
+                assert_eq!(shown, Some(&value), "[{}] {key} is documented with its default", module.name);
+                assert!(text.contains(&key), "[{}] {key} is documented", module.name);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        for (text, hint) in [
+            ("hostnam = 'a'", "did you mean \"hostname\"?"),
+            ("[limit]\nconnections = 1", "did you mean \"limits\"?"),
+            ("[limits]\nconections = 1", "[limits] unknown key \"conections\"; did you mean \"connections\"?"),
+            ("[listen.x]\nprotocol = 'fpt'\nbind = '127.0.0.1:1'\ntls = 'none'", "did you mean \"ftp\"?"),
+            ("[listen.x]\nprotocol = 'ftp'\nbind = 'here'\ntls = 'none'", "not an address and port"),
+            ("[auth]\ncleartext = 'lopback'", "did you mean \"loopback\"?"),
+            ("passive_ports = '1-2'", "above 1023"),
+            ("[tls]\nkey = 'x'", "go together"),
+        ] {
+            let error = load(text).expect_err(text);
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+}

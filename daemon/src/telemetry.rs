@@ -1,0 +1,102 @@
+//! Logs, `/healthz` and `/metrics`. The audit log is not here: it is part of the store.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use protocol::Shutdown;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+use crate::config::{Log, LogFormat};
+use crate::listen;
+
+/// Changes the log level while the daemon runs.
+pub(crate) type LevelHandle = reload::Handle<EnvFilter, Registry>;
+
+/// Begins to log to standard error.
+///
+/// # Errors
+/// A sentence when the level is not one.
+pub(crate) fn log(config: &Log) -> Result<LevelHandle, String> {
+    let (filter, handle) = reload::Layer::new(filter(config)?);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let begun = match config.format {
+        LogFormat::Text => registry.with(layer.with_ansi(false)).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+    begun.map_err(|error| error.to_string())?;
+    Ok(handle)
+}
+
+/// The filter of a configured level.
+pub(crate) fn filter(config: &Log) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(&config.level)
+        .map_err(|error| format!("[log] level = {:?}: {error}; use error, warn, info, debug or trace", config.level))
+}
+
+/// Begins to count.
+pub(crate) fn metrics() -> Result<PrometheusHandle, String> {
+    let handle = PrometheusBuilder::new().install_recorder().map_err(|error| error.to_string())?;
+    metrics::describe_counter!("wharfinger_connections", "Connections accepted");
+    metrics::describe_counter!("wharfinger_connections_refused", "Connections refused, since a limit was reached");
+    metrics::describe_counter!("wharfinger_connections_closed", "Connections ended, by why");
+    metrics::describe_gauge!("wharfinger_connections_open", "Connections open now");
+    Ok(handle)
+}
+
+/// Answers `/healthz` and `/metrics` on `addresses`.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub(crate) fn serve(addresses: &[SocketAddr], handle: &PrometheusHandle, stop: &Shutdown) -> Result<(), String> {
+    for &address in addresses {
+        let socket = listen::bind(address)?;
+        let (handle, mut stop) = (handle.clone(), stop.clone());
+        tokio::spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = socket.accept() => accepted,
+                    () = stop.requested() => return,
+                };
+                match accepted {
+                    Ok((tcp, _)) => drop(tokio::spawn(answer(tcp, handle.clone()))),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn answer(tcp: tokio::net::TcpStream, handle: PrometheusHandle) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (status, text) = match request.uri().path() {
+            "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+            "/metrics" => (StatusCode::OK, handle.render()),
+            _ => (StatusCode::NOT_FOUND, "there are /healthz and /metrics\n".to_owned()),
+        };
+        async move {
+            let mut response = Response::new(Full::new(Bytes::from(text)));
+            *response.status_mut() = status;
+            let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(tcp), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a telemetry connection ended");
+    }
+}

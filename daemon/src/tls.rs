@@ -1,0 +1,138 @@
+//! Certificates, and the TLS side of each module: its own ALPN ids and ticket keys.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::{Module, TlsService};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ProducesTickets;
+
+use crate::config::{Config, TlsVersion};
+use crate::modules::MODULES;
+
+/// How many years the self-signed certificate lasts.
+const YEARS: i32 = 10;
+/// How many tickets a TLS 1.3 client gets: FTP clients use one for each data connection.
+const TICKETS: usize = 4;
+
+/// The TLS services of all modules. Ticket keys outlast a reload, so that running FTP sessions can go on.
+pub(crate) struct Tls {
+    services: HashMap<&'static str, (TlsService, Arc<dyn ProducesTickets>)>,
+}
+
+impl Tls {
+    /// # Errors
+    /// A sentence that names the file at fault.
+    pub(crate) fn new(config: &Config) -> Result<Tls, String> {
+        let identity = Identity::load(config)?;
+        let mut services = HashMap::new();
+        for module in MODULES {
+            let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+            let server = identity.server(config, module, tickets.clone())?;
+            services.insert(module.name, (TlsService::new(server), tickets));
+        }
+        Ok(Tls { services })
+    }
+
+    pub(crate) fn service(&self, module: &Module) -> Option<TlsService> {
+        self.services.get(module.name).map(|(service, _)| service.clone())
+    }
+
+    /// Takes the certificate and key anew; on an error everything stays as it was.
+    pub(crate) fn reload(&self, config: &Config) -> Result<(), String> {
+        let identity = Identity::load(config)?;
+        let mut fresh = Vec::new();
+        for module in MODULES {
+            let Some((service, tickets)) = self.services.get(module.name) else { continue };
+            fresh.push((service, identity.server(config, module, tickets.clone())?));
+        }
+        for (service, server) in fresh {
+            service.replace(server);
+        }
+        Ok(())
+    }
+}
+
+/// A certificate chain with its key.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    place: PathBuf,
+}
+
+impl Identity {
+    fn load(config: &Config) -> Result<Identity, String> {
+        let (certificate, key) = if config.tls.certificate.as_os_str().is_empty() {
+            self_signed(config)?
+        } else {
+            (config.tls.certificate.clone(), config.tls.key.clone())
+        };
+        let wrong = |path: &Path, error: rustls::pki_types::pem::Error| {
+            format!("{} cannot be used: {error}; a PEM file is expected", path.display())
+        };
+        let chain = CertificateDer::pem_file_iter(&certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| wrong(&certificate, error))?;
+        if chain.is_empty() {
+            return Err(format!("{} holds no certificate", certificate.display()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| wrong(&key, error))?;
+        Ok(Identity { chain, key, place: certificate })
+    }
+
+    fn server(
+        &self,
+        config: &Config,
+        module: &Module,
+        tickets: Arc<dyn ProducesTickets>,
+    ) -> Result<Arc<ServerConfig>, String> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match config.tls.min_version {
+            TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::V13 => &[&rustls::version::TLS13],
+        };
+        let mut server = ServerConfig::builder_with_protocol_versions(versions)
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|error| format!("{} and its key cannot be used: {error}", self.place.display()))?;
+        server.alpn_protocols = module.alpn.iter().map(|id| id.as_bytes().to_vec()).collect();
+        server.ticketer = tickets;
+        server.send_tls13_tickets = TICKETS;
+        Ok(Arc::new(server))
+    }
+}
+
+/// The certificate made at the first start, in the data folder.
+fn self_signed(config: &Config) -> Result<(PathBuf, PathBuf), String> {
+    let folder = config.data.join("tls");
+    let (certificate, key) = (folder.join("self-signed.pem"), folder.join("self-signed.key"));
+    if certificate.exists() && key.exists() {
+        return Ok((certificate, key));
+    }
+    let wrong = |error: &dyn std::fmt::Display| format!("no self-signed certificate can be made: {error}");
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+    if !names.contains(&config.hostname) {
+        names.push(config.hostname.clone());
+    }
+    let pair = rcgen::KeyPair::generate().map_err(|error| wrong(&error))?;
+    let mut parameters = rcgen::CertificateParams::new(names).map_err(|error| wrong(&error))?;
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, config.hostname.as_str());
+    let now = time::OffsetDateTime::now_utc();
+    parameters.not_before = now - time::Duration::days(1);
+    parameters.not_after = now.replace_year(now.year() + YEARS).unwrap_or(now + time::Duration::days(3650));
+    let signed = parameters.self_signed(&pair).map_err(|error| wrong(&error))?;
+    std::fs::create_dir_all(&folder).map_err(|error| wrong(&error))?;
+    write_private(&key, &pair.serialize_pem()).map_err(|error| wrong(&error))?;
+    write_private(&certificate, &signed.pem()).map_err(|error| wrong(&error))?;
+    Ok((certificate, key))
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
