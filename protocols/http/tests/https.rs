@@ -109,9 +109,13 @@ async fn a_site_is_for_everyone_and_only_what_is_public() {
     for path in ["/~alice/sub/", "/~alice/secret", "/~bob/", "/~/", "/~alice/index.html/x"] {
         assert_eq!(get(path).await.status, 404, "{path}");
     }
+    server.put("public/index.html", b"changed", "").await;
+    assert_eq!(&get("/~alice/").await.body[..], b"changed", "what is remembered is never old");
     for path in ["/~alice/../secret", "/~alice/%2e%2e/secret", "/~alice/..%2fsecret", "/~alice/%00"] {
         assert_eq!(get(path).await.status, 400, "{path}");
     }
+    server.disable().await;
+    assert_eq!(get("/~alice/").await.status, 404, "the site of a disabled account");
 }
 
 #[tokio::test]

@@ -42,9 +42,8 @@ impl Server {
         let cheap = auth::Config { argon2_memory: 8, argon2_passes: 1, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), cheap, Duration::from_secs(3600)).unwrap();
         let verifier = authority.verifier(Secret::new("the password".into())).await.unwrap();
-        let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
         let alice = NewAccount { name: "alice".into(), role: Role::User, quota: Some(QUOTA), verifier: Some(verifier) };
-        store.add_account(&actor, alice).await.unwrap();
+        store.add_account(&administrator(), alice).await.unwrap();
 
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
@@ -130,10 +129,19 @@ impl Server {
         self.ask(&format!("PUT /dav/{path} HTTP/1.1\r\n{log_in}{more}Content-Length: {length}\r\n"), body).await
     }
 
+    /// Takes alice's account out of service.
+    pub(crate) async fn disable(&self) {
+        self.store.disable_account(&administrator(), "alice", true).await.unwrap();
+    }
+
     /// The bytes that count against alice's quota.
     pub(crate) async fn usage(&self) -> i64 {
         self.store.account("alice").await.unwrap().unwrap().used
     }
+}
+
+fn administrator() -> Actor {
+    Actor { account: None, name: String::new(), peer: Peer::command_line() }
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &[u8], body: &[u8]) -> Reply {
