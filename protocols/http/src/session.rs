@@ -132,6 +132,10 @@ where
                 (None, Err(error)) => closed_by(&error),
             },
             () = stop.requested(), if ending.is_none() => {
+                // hyper would wait for the first request of a connection that never had one.
+                if activity.is_unused() {
+                    return Closed::Shutdown;
+                }
                 ending = Some(Closed::Shutdown);
                 connection.as_mut().graceful_shutdown();
             }
@@ -287,7 +291,13 @@ impl Activity {
     /// Something moved just now.
     pub(crate) fn touch(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
+        // Zero is for never.
+        self.last.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether no request ever came.
+    fn is_unused(&self) -> bool {
+        self.running.load(Ordering::Relaxed) == 0 && self.last.load(Ordering::Relaxed) == 0
     }
 
     /// How long until the connection counts as idle; zero when it does. A request that is worked on has deadlines of
