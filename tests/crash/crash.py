@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Kills the daemon with SIGKILL at random moments while FTPS, HTTPS PUT and SMTP are all at work, restarts it, and
+finds every acknowledged file and message, byte for byte, and no half-written one.
+
+Usage: crash.py [KILLS]      (50 unless told)
+"""
+
+import hashlib, http.client, io, os, pathlib, random, smtplib, sqlite3, sys, threading, time, base64
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "clients"))
+import ftps
+from harness import Daemon, Report
+
+KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+PASSWORD = "a long enough password"
+AUTHORIZATION = "Basic " + base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
+SEED = random.randrange(1 << 32)
+print(f"seed {SEED}")
+
+
+def content(kind, number):
+    """What is sent is known from its name: mostly small, now and then too large for the database."""
+    chance = random.Random(f"{SEED} {kind} {number}")
+    size = chance.choice([0, 1, 700, 5_000, 30_000, 65_536, 65_537, 300_000, 2_000_000])
+    return chance.randbytes(size)
+
+
+class Worker(threading.Thread):
+    """Sends until the daemon is gone; notes what was begun and what was acknowledged."""
+
+    def __init__(self, daemon, kind, counter):
+        super().__init__(daemon=True)
+        self.server, self.kind, self.counter = daemon, kind, counter
+        self.begun, self.acknowledged = set(), set()
+
+    def run(self):
+        try:
+            self.session()
+        except (OSError, EOFError, http.client.HTTPException, smtplib.SMTPException, *ftps.ftplib.all_errors):
+            pass  # killed under our hands
+
+    def each(self, send):
+        while True:
+            number = next(self.counter)
+            self.begun.add(number)
+            if send(number):
+                self.acknowledged.add(number)
+
+
+class FtpsWorker(Worker):
+    def session(self):
+        client = ftps.login(self.server.port["ftp"], "alice", PASSWORD)
+        self.each(lambda number: client.storbinary(f"STOR f{number}", io.BytesIO(content("f", number))).startswith("226"))
+
+
+class HttpsWorker(Worker):
+    def session(self):
+        client = http.client.HTTPSConnection("127.0.0.1", self.server.port["https"], context=ftps.context(), timeout=60)
+
+        def put(number):
+            client.request("PUT", f"/dav/h{number}", content("h", number), {"Authorization": AUTHORIZATION})
+            answer = client.getresponse()
+            answer.read()
+            return answer.status in (201, 204)
+        self.each(put)
+
+
+class SmtpWorker(Worker):
+    def session(self):
+        client = smtplib.SMTP("127.0.0.1", self.server.port["smtp"], timeout=60)
+        client.ehlo()
+
+        def send(number):
+            body = base64.encodebytes(content("m", number)).replace(b"\n", b"\r\n")
+            message = f"Subject: m{number}\r\nX-Number: {number}\r\n\r\n".encode() + body
+            client.sendmail("test@example.org", ["alice@localhost", "bob@localhost"], message)
+            return True
+        self.each(send)
+
+
+def verify_files(server, kind, workers, report):
+    client = http.client.HTTPSConnection("127.0.0.1", server.port["https"], context=ftps.context(), timeout=60)
+    begun = set().union(*(worker.begun for worker in workers))
+    acknowledged = set().union(*(worker.acknowledged for worker in workers))
+    lost, wrong, extra = [], [], 0
+    for number in sorted(begun):
+        client.request("GET", f"/dav/{kind}{number}", headers={"Authorization": AUTHORIZATION})
+        answer = client.getresponse()
+        found = answer.read()
+        if answer.status == 404:
+            lost += [number] if number in acknowledged else []
+        elif answer.status != 200 or found != content(kind, number):
+            wrong.append((number, answer.status, len(found)))
+        else:
+            extra += number not in acknowledged
+    name = {"f": "FTPS", "h": "HTTPS"}[kind]
+    print(f"{name}: {len(begun)} begun, {len(acknowledged)} acknowledged, {extra} more stored, {len(lost)} lost, {len(wrong)} wrong")
+    report.check(f"{name}: every acknowledged file is there", acknowledged and not lost, lost)
+    report.check(f"{name}: every file there is whole", not wrong, wrong)
+
+
+def verify_mail(server, workers, report):
+    """Reads the store itself, since nothing else must be trusted to show it."""
+    begun = set().union(*(worker.begun for worker in workers))
+    acknowledged = set().union(*(worker.acknowledged for worker in workers))
+    database = sqlite3.connect(f"file:{server.data / 'wharfinger.db'}?mode=ro", uri=True)
+    rows = database.execute("""SELECT accounts.name, data, place FROM messages JOIN mailboxes ON mailboxes.id = mailbox
+        JOIN accounts ON accounts.id = account JOIN blobs ON blobs.id = messages.blob
+        LEFT JOIN blob_data ON blob_data.blob = blobs.id""")
+    found, wrong = {"alice": set(), "bob": set()}, []
+    for name, data, place in rows:
+        raw = data if place is None else (server.data / "blobs" / place).read_bytes()
+        head, _, body = raw.partition(b"\r\n\r\n")
+        number = int(head.rpartition(b"X-Number: ")[2].split(b"\r\n")[0])
+        found[name].add(number)
+        if base64.b64decode(body) != content("m", number):
+            wrong.append(number)
+    lost = [(name, number) for name in found for number in acknowledged - found[name]]
+    halves = found["alice"] ^ found["bob"]
+    print(f"SMTP: {len(begun)} begun, {len(acknowledged)} acknowledged, {len(found['alice'] - acknowledged)} more stored, "
+          f"{len(lost)} lost, {len(wrong)} wrong")
+    report.check("SMTP: every acknowledged message is in both mailboxes", acknowledged and not lost, lost)
+    report.check("SMTP: every message there is whole", not wrong, wrong)
+    report.check("SMTP: no message reached one recipient alone", not halves, halves)
+    uids = database.execute("SELECT COUNT(*) FROM messages JOIN mailboxes ON id = mailbox WHERE uid >= uidnext").fetchone()
+    report.check("SMTP: every UID lies below UIDNEXT", uids == (0,), uids)
+
+
+def verify_blobs(server, report):
+    """No row without its content, no content that is not what its name says, and nothing left of what was cut off."""
+    database = sqlite3.connect(f"file:{server.data / 'wharfinger.db'}?mode=ro", uri=True)
+    places = {place for (place,) in database.execute("SELECT place FROM blobs WHERE place IS NOT NULL")}
+    files = {str(path.relative_to(server.data / "blobs")) for path in (server.data / "blobs").glob("*/*")}
+    report.check("every content has its row and every row its content", places == files, places ^ files)
+    refs = database.execute("""SELECT COUNT(*) FROM blobs WHERE refs != (SELECT COUNT(*) FROM nodes WHERE blob = blobs.id)
+        + (SELECT COUNT(*) FROM messages WHERE blob = blobs.id)""").fetchone()
+    report.check("every reference is counted", refs == (0,), refs)
+    used = database.execute("""SELECT COUNT(*) FROM accounts WHERE kind = 'user' AND used !=
+        (SELECT COALESCE(SUM(size), 0) FROM nodes WHERE account = accounts.id) + (SELECT COALESCE(SUM(messages.size), 0)
+        FROM messages JOIN mailboxes ON mailboxes.id = mailbox WHERE mailboxes.account = accounts.id)""").fetchone()
+    report.check("every quota counts what is there", used == (0,), used)
+
+
+def main():
+    report = Report("crash")
+    server = Daemon().start()
+    server.add("alice", PASSWORD)
+    server.add("bob", PASSWORD)
+    counters = {kind: iter(range(1_000_000)) for kind in (FtpsWorker, HttpsWorker, SmtpWorker)}
+    workers = []
+    for kill in range(KILLS):
+        crew = [kind(server, kind.__name__[0], counter) for kind, counter in counters.items() for _ in range(2)]
+        for worker in crew:
+            worker.start()
+        time.sleep(random.uniform(0.05, 1.2))
+        server.kill()
+        for worker in crew:
+            worker.join(70)
+        workers += crew
+        server.start()
+    print(f"{KILLS} kills")
+    for kind, worker_class in (("f", FtpsWorker), ("h", HttpsWorker)):
+        verify_files(server, kind, [worker for worker in workers if isinstance(worker, worker_class)], report)
+    audit = server.cli("audit", "verify", check=False)
+    report.check("the audit log is whole", audit.returncode == 0, audit.stderr)
+    print(audit.stdout.strip())
+    server.stop()
+    verify_mail(server, [worker for worker in workers if isinstance(worker, SmtpWorker)], report)
+    verify_blobs(server, report)
+    if not report.failed:
+        server.remove()
+    report.end()
+
+
+main()
