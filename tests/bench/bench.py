@@ -27,7 +27,7 @@ def main(what):
     started, rows = [], []
     try:
         tls = Tls(base / "tls")
-        ours = start(Wharfinger(base / "wharfinger", tls), started)
+        ours = start(Wharfinger(base / "wharfinger", tls, protocols(what)), started)
         if what in ("smtp", "all"):
             rows += smtp(start(Postfix(base / "postfix", tls), started), ours)
         if what in ("https", "all"):
@@ -40,6 +40,11 @@ def main(what):
             server.stop()
         shutil.rmtree(base, ignore_errors=True)
         shutil.rmtree(memory, ignore_errors=True)
+
+
+def protocols(what):
+    """What our side listens for; files are published over HTTPS, so that is always there."""
+    return {"smtp": ["https", "smtp"], "https": ["https"], "ftps": ["https", "ftp"]}.get(what, ["https", "smtp", "ftp"])
 
 
 def start(server, started):

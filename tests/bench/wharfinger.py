@@ -13,8 +13,18 @@ class Wharfinger(Server):
 
     name = "Wharfinger"
 
+    def __init__(self, directory, tls, protocols):
+        super().__init__(directory, tls)
+        self.protocols = protocols
+
     def start(self):
         self.smtp, self.https, self.ftp = free_port(), free_port(), free_port()
+        listeners = "\n".join(f"""[listen.{protocol}]
+protocol = "{protocol}"
+bind = ["{HOST}:{port}"]
+tls = "{tls}"
+""" for protocol, port, tls in (("smtp", self.smtp, "starttls"), ("https", self.https, "implicit"),
+                               ("ftp", self.ftp, "starttls")) if protocol in self.protocols)
         self.binary = os.environ["WHARFINGER_BIN"]
         self.config = self.directory / "wharfinger.toml"
         self.config.write_text(f"""
@@ -28,22 +38,8 @@ bind = []
 certificate = "{self.tls.cert}"
 key = "{self.tls.key}"
 
-[listen.smtp]
-protocol = "smtp"
-bind = ["{HOST}:{self.smtp}"]
-tls = "starttls"
-
-[listen.https]
-protocol = "https"
-bind = ["{HOST}:{self.https}"]
-tls = "implicit"
-
-[listen.ftp]
-protocol = "ftp"
-bind = ["{HOST}:{self.ftp}"]
-tls = "starttls"
-""")
-        self.launch([self.binary, "serve", *self.where()], self.smtp)
+{listeners}""")
+        self.launch([self.binary, "serve", *self.where()], self.https)
         run(self.binary, *self.where(), "domain", "add", DOMAIN)
         for name in [ACCOUNT, *RECIPIENTS]:
             run(self.binary, *self.where(), "user", "add", name, "--password-stdin", input=PASSWORD.encode() + b"\n")
