@@ -69,6 +69,7 @@ class Server:
         self.directory, self.tls = directory, tls
         directory.mkdir()
         self.process = None
+        self.accepted = 0  # messages, so far
 
     def launch(self, command, port, **options):
         log = open(self.directory / "output", "wb")

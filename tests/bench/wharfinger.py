@@ -1,5 +1,6 @@
 """The daemon of this tree, with one listener for each comparison and a store of its own."""
 
+import json
 import os
 import subprocess
 
@@ -51,6 +52,10 @@ key = "{self.tls.key}"
     def publish(self, file):
         self.dav("-T", str(file), f"public/{file.name}")
         return f"https://{HOST}:{self.https}/~{ACCOUNT}/{file.name}"
+
+    def messages(self):
+        """How many the store holds."""
+        return json.loads(run(self.binary, *self.where(), "--json", "status"))["store"]["messages"]
 
     def dav(self, *request):
         *options, path = request
