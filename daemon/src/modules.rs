@@ -3,7 +3,7 @@
 use protocol::{Module, Port};
 
 /// Every protocol this daemon speaks.
-pub(crate) const MODULES: &[&Module] = &[&smtp::MODULE, &http_files::MODULE];
+pub(crate) const MODULES: &[&Module] = &[&smtp::MODULE, &ftp::MODULE, &http_files::MODULE];
 
 /// Every default listener with its module.
 pub(crate) fn ports() -> impl Iterator<Item = (&'static Module, &'static Port)> {
