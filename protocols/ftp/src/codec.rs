@@ -1,369 +1,238 @@
-//! Command lines of FTP, both ways (RFC 959 §4.1 and its extensions): pure, so that the fuzzer includes this file as it
-//! stands.
+//! Bytes to commands and back: pure, without I/O, and on its own, so that it can be fuzzed alone.
+//!
+//! RFC 959 with RFC 2228 (security), RFC 2389 (FEAT, OPTS), RFC 2428 (EPRT, EPSV), RFC 3659 (MLST, SIZE, MDTM, REST),
+//! draft-somers-ftp-mfxx (MFMT) and draft-bryan-ftpext-hash (HASH).
 
-use std::borrow::Cow;
-use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-#[path = "codec/address.rs"]
-pub mod address;
-#[path = "codec/moment.rs"]
-pub mod moment;
-
-use address::{Family, eprt, port};
-pub use moment::{Civil, Moment};
-
-/// A command as the client gave it.
+/// What a client asks for: the verb in capitals, and what stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[rustfmt::skip]
-#[allow(missing_docs, reason = "each is named after its command; what they do stands in `commands`")]
-pub enum Command {
-    User(String), Pass(Hidden), Acct(Hidden), Rein, Quit,
-    Auth(String), Pbsz(u64), Prot(char), Ccc,
-    Pasv, Epsv(Epsv), Port(SocketAddrV4), Eprt(SocketAddr),
-    Type(Type), Mode(char), Stru(char), Allo(u64), Rest(u64),
-    Retr(String), Stor(String), Appe(String), Stou(Option<String>), Abor,
-    List(Option<String>), Nlst(Option<String>), Mlsd(Option<String>), Mlst(Option<String>), Stat(Option<String>),
-    Cwd(String), Cdup, Pwd, Mkd(String), Rmd(String), Dele(String), Rnfr(String), Rnto(String),
-    Size(String), Mdtm(String), Mfmt(Moment, String),
-    Hash(String), Sum(Algorithm, String),
-    Feat, Opts(String), Help(Option<String>), Noop, Syst, Site(Site), Clnt(String),
-    /// A command of RFC 959 that nobody needs here: SMNT.
-    Smnt,
+pub struct Command {
+    /// Three to sixteen ASCII letters and digits, in capitals; an X command of RFC 775 by its plain name.
+    pub verb: String,
+    /// The rest of the line; empty when there is none.
+    pub argument: String,
 }
 
-/// What a reply or a log must never show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub String);
+/// Why a line is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// It does not begin with a verb.
+    Verb,
+    /// It holds control characters or is not UTF-8 (RFC 2640 §3.1).
+    Text,
+}
 
-impl fmt::Debug for Hidden {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("(hidden)")
+/// The Telnet code that begins a command (RFC 854).
+const IAC: u8 = 255;
+/// The lowest of the codes behind IAC; none of them is found in UTF-8 text.
+const CODES: u8 = 240;
+/// These two and what lies between have an option behind them.
+const WILL: u8 = 251;
+const DONT: u8 = 254;
+
+impl Command {
+    /// Reads a line without its end.
+    ///
+    /// # Errors
+    /// See [`Malformed`].
+    pub fn parse(line: &[u8]) -> Result<Command, Malformed> {
+        let plain = without_telnet(line);
+        let text = std::str::from_utf8(&plain).map_err(|_| Malformed::Text)?;
+        let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
+        if !(3..=16).contains(&verb.len()) || !verb.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(Malformed::Verb);
+        }
+        if argument.chars().any(char::is_control) {
+            return Err(Malformed::Text);
+        }
+        let verb = verb.to_ascii_uppercase();
+        let verb = match verb.as_str() {
+            "XCWD" => "CWD",
+            "XCUP" => "CDUP",
+            "XPWD" => "PWD",
+            "XMKD" => "MKD",
+            "XRMD" => "RMD",
+            other => other,
+        };
+        Ok(Command { verb: verb.to_owned(), argument: argument.to_owned() })
+    }
+
+    /// The line that reads back as this command. Nothing in it needs the Telnet escape: UTF-8 holds no byte 255.
+    pub fn render(&self) -> Vec<u8> {
+        let line =
+            if self.argument.is_empty() { self.verb.clone() } else { format!("{} {}", self.verb, self.argument) };
+        line.into_bytes()
     }
 }
 
-/// The argument of EPSV (RFC 2428 §3).
+/// Drops the Telnet codes that clients put before ABOR: Interrupt Process and the Synch signal (RFC 959 §3.4.1). One
+/// byte of a Synch is urgent data, which may be missing in the stream: the IAC before the mark, or the mark itself.
+fn without_telnet(line: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(line.len());
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != IAC {
+            plain.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(IAC) => plain.push(IAC),
+            Some(WILL..=DONT) => drop(bytes.next()),
+            Some(CODES..) | None => {}
+            Some(text) => plain.push(text),
+        }
+    }
+    let stray = plain.iter().take_while(|&&byte| byte >= CODES).count();
+    plain.split_off(stray)
+}
+
+/// The six numbers of PORT (RFC 959 §4.1.2).
+pub fn parse_port(argument: &str) -> Option<SocketAddr> {
+    let mut numbers = [0; 6];
+    let mut parts = argument.trim().split(',');
+    for number in &mut numbers {
+        *number = digits(parts.next()?)?;
+    }
+    if parts.next().is_some() {
+        return None;
+    }
+    let [a, b, c, d, high, low] = numbers;
+    Some(SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low])))
+}
+
+/// A number without a sign, which the library's parser would take.
+fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// A number of bytes, for REST and ALLO.
+pub fn parse_size(argument: &str) -> Option<u64> {
+    digits(argument.trim())
+}
+
+/// The six numbers that PASV answers with.
+pub fn render_port(address: Ipv4Addr, port: u16) -> String {
+    let [a, b, c, d] = address.octets();
+    let [high, low] = port.to_be_bytes();
+    format!("{a},{b},{c},{d},{high},{low}")
+}
+
+/// Why an EPRT cannot be taken (RFC 2428 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadEprt {
+    /// Neither 1 (IPv4) nor 2 (IPv6).
+    Family,
+    /// Not of the form at all.
+    Syntax,
+}
+
+/// `|1|132.235.1.2|6275|` (RFC 2428 §2); any printable ASCII character may stand for the bar.
+///
+/// # Errors
+/// See [`BadEprt`].
+pub fn parse_eprt(argument: &str) -> Result<SocketAddr, BadEprt> {
+    let bar = argument.chars().next().filter(char::is_ascii_graphic).ok_or(BadEprt::Syntax)?;
+    let parts: Vec<&str> = argument.split(bar).collect();
+    let ["", family, address, port, ""] = parts[..] else { return Err(BadEprt::Syntax) };
+    let port = digits(port).ok_or(BadEprt::Syntax)?;
+    let address: IpAddr = match family {
+        "1" => IpAddr::V4(address.parse().map_err(|_| BadEprt::Syntax)?),
+        "2" => IpAddr::V6(address.parse().map_err(|_| BadEprt::Syntax)?),
+        _ => return Err(BadEprt::Family),
+    };
+    Ok(SocketAddr::new(address, port))
+}
+
+/// The argument that [`parse_eprt`] reads back as this address.
+pub fn render_eprt(target: SocketAddr) -> String {
+    let family = if target.is_ipv4() { 1 } else { 2 };
+    format!("|{family}|{}|{}|", target.ip(), target.port())
+}
+
+/// What stands behind EPSV (RFC 2428 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Epsv {
-    /// None: the family of the control connection.
-    Same,
-    /// One family.
-    Of(Family),
-    /// From now on nothing but EPSV.
+    /// Nothing: any port, in the family of the control connection.
+    Any,
+    /// Only of this family: 1 for IPv4, 2 for IPv6.
+    Family(u8),
+    /// No other way to open data connections will be used from now on.
     All,
 }
 
-/// How content is represented (RFC 959 §3.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Type {
-    /// `A`, `A N`.
-    Ascii,
-    /// `I`, `L 8`.
-    Image,
-}
-
-/// What HASH computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// SHA-256.
-    Sha256,
-    /// SHA-512.
-    Sha512,
-    /// The checksum of ISO 3309, as in gzip.
-    Crc32,
-}
-
-impl Algorithm {
-    /// All of them, the preferred one first.
-    pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Crc32];
-
-    /// Its name in FEAT, OPTS HASH and the reply (draft-bryan-ftpext-hash §3).
-    pub fn name(self) -> &'static str {
-        match self {
-            Algorithm::Sha256 => "SHA-256",
-            Algorithm::Sha512 => "SHA-512",
-            Algorithm::Crc32 => "CRC32",
-        }
+/// Reads what stands behind EPSV.
+pub fn parse_epsv(argument: &str) -> Option<Epsv> {
+    match argument.trim() {
+        "" => Some(Epsv::Any),
+        text if text.eq_ignore_ascii_case("ALL") => Some(Epsv::All),
+        text => digits(text).map(Epsv::Family),
     }
 }
 
-/// A SITE command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Site {
-    /// What there is.
-    Help,
-    /// `CHMOD mode path`.
-    Chmod(String),
-    /// `UTIME time path`, or `UTIME path atime mtime ctime UTC`.
-    Utime(Moment, String),
-    /// Any other.
-    Other(String),
-}
-
-/// Why a line is no command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// It holds control characters, or is not UTF-8 (RFC 2640 §2.2).
-    Characters,
-    /// No such command.
-    Unknown,
-    /// The argument is missing or wrong; how it should be.
-    Argument(&'static str),
-    /// The argument is right, but that value is not supported (504).
-    Value(&'static str),
-}
-
-/// How a command's argument is read.
-enum Argument {
-    None(Command),
-    /// All behind the one space, as it is: a path may begin and end with spaces.
-    Path(fn(String) -> Command),
-    /// The same, or none.
-    Optional(fn(Option<String>) -> Command),
-    /// A path, or none, behind options of `ls`, which are ignored.
-    Listing(fn(Option<String>) -> Command),
-    Other(fn(&str) -> Result<Command, Fault>),
-}
-
-#[rustfmt::skip]
-const GRAMMAR: &[(&str, Argument)] = &[
-    ("USER", Argument::Path(Command::User)), ("PASS", Argument::Other(|text| Ok(Command::Pass(Hidden(text.into()))))),
-    ("ACCT", Argument::Other(|text| Ok(Command::Acct(Hidden(text.into()))))), ("REIN", Argument::None(Command::Rein)),
-    ("QUIT", Argument::None(Command::Quit)), ("AUTH", Argument::Other(auth)), ("PBSZ", Argument::Other(pbsz)),
-    ("PROT", Argument::Other(|text| letter(text, Command::Prot, "PROT C or PROT P"))),
-    ("CCC", Argument::None(Command::Ccc)), ("PASV", Argument::None(Command::Pasv)), ("EPSV", Argument::Other(epsv)),
-    ("PORT", Argument::Other(|text| port(text).map(Command::Port))),
-    ("EPRT", Argument::Other(|text| eprt(text).map(Command::Eprt))), ("TYPE", Argument::Other(type_)),
-    ("MODE", Argument::Other(|text| letter(text, Command::Mode, "MODE S"))),
-    ("STRU", Argument::Other(|text| letter(text, Command::Stru, "STRU F"))),
-    ("ALLO", Argument::Other(allo)), ("REST", Argument::Other(|text| number(text, "REST offset").map(Command::Rest))),
-    ("RETR", Argument::Path(Command::Retr)), ("STOR", Argument::Path(Command::Stor)),
-    ("APPE", Argument::Path(Command::Appe)), ("STOU", Argument::Optional(Command::Stou)),
-    ("ABOR", Argument::None(Command::Abor)), ("LIST", Argument::Listing(Command::List)),
-    ("NLST", Argument::Listing(Command::Nlst)), ("MLSD", Argument::Optional(Command::Mlsd)),
-    ("MLST", Argument::Optional(Command::Mlst)), ("STAT", Argument::Listing(Command::Stat)),
-    ("CWD", Argument::Path(Command::Cwd)), ("CDUP", Argument::None(Command::Cdup)),
-    ("PWD", Argument::None(Command::Pwd)), ("MKD", Argument::Path(Command::Mkd)),
-    ("RMD", Argument::Path(Command::Rmd)), ("DELE", Argument::Path(Command::Dele)),
-    ("RNFR", Argument::Path(Command::Rnfr)), ("RNTO", Argument::Path(Command::Rnto)),
-    ("SIZE", Argument::Path(Command::Size)), ("MDTM", Argument::Path(Command::Mdtm)),
-    ("MFMT", Argument::Other(mfmt)), ("HASH", Argument::Path(Command::Hash)),
-    ("XSHA256", Argument::Path(|path| Command::Sum(Algorithm::Sha256, path))),
-    ("XSHA512", Argument::Path(|path| Command::Sum(Algorithm::Sha512, path))),
-    ("XCRC", Argument::Path(|path| Command::Sum(Algorithm::Crc32, path))),
-    ("FEAT", Argument::None(Command::Feat)), ("OPTS", Argument::Path(Command::Opts)),
-    ("HELP", Argument::Optional(Command::Help)), ("NOOP", Argument::None(Command::Noop)),
-    ("SYST", Argument::None(Command::Syst)), ("SITE", Argument::Other(site)), ("CLNT", Argument::Path(Command::Clnt)),
-    ("SMNT", Argument::None(Command::Smnt)),
-    // RFC 775 names, which old clients still send (RFC 1123 §4.1.3.1).
-    ("XCWD", Argument::Path(Command::Cwd)), ("XCUP", Argument::None(Command::Cdup)),
-    ("XPWD", Argument::None(Command::Pwd)), ("XMKD", Argument::Path(Command::Mkd)),
-    ("XRMD", Argument::Path(Command::Rmd)),
-];
-
-impl Command {
-    /// Reads a line without its end. Telnet commands in it are dropped (RFC 959 §4.1.3 asks for them before ABOR).
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    pub fn parse(line: &[u8]) -> Result<Command, Fault> {
-        let line = without_telnet(line);
-        let line = std::str::from_utf8(&line).map_err(|_| Fault::Characters)?;
-        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-        let known = GRAMMAR.iter().find(|(name, _)| name.eq_ignore_ascii_case(verb));
-        let (_, grammar) = known.ok_or(Fault::Unknown)?;
-        if line.chars().any(char::is_control) {
-            return Err(Fault::Characters);
-        }
-        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        match grammar {
-            Argument::None(command) => Ok(command.clone()),
-            Argument::Path(make) => given(argument).map(make).ok_or(Fault::Argument("an argument is missing")),
-            Argument::Optional(make) => Ok(make(given(argument))),
-            Argument::Listing(make) => Ok(make(given(without_options(argument)))),
-            Argument::Other(read) => read(argument),
-        }
+/// A point in time as `YYYYMMDDHHMMSS[.sss]`, UTC (RFC 3659 §2.3); seconds since the Unix epoch.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() != 14 || !all_digits(whole) || !all_digits(fraction) {
+        return None;
     }
-
-    /// The command's name, by which the table of rules knows it.
-    #[rustfmt::skip]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Command::User(_) => "USER", Command::Pass(_) => "PASS", Command::Acct(_) => "ACCT", Command::Rein => "REIN",
-            Command::Quit => "QUIT", Command::Auth(_) => "AUTH", Command::Pbsz(_) => "PBSZ", Command::Prot(_) => "PROT",
-            Command::Ccc => "CCC", Command::Pasv => "PASV", Command::Epsv(_) => "EPSV", Command::Port(_) => "PORT",
-            Command::Eprt(_) => "EPRT", Command::Type(_) => "TYPE", Command::Mode(_) => "MODE",
-            Command::Stru(_) => "STRU", Command::Allo(_) => "ALLO", Command::Rest(_) => "REST",
-            Command::Retr(_) => "RETR", Command::Stor(_) => "STOR", Command::Appe(_) => "APPE",
-            Command::Stou(_) => "STOU", Command::Abor => "ABOR", Command::List(_) => "LIST", Command::Nlst(_) => "NLST",
-            Command::Mlsd(_) => "MLSD", Command::Mlst(_) => "MLST", Command::Stat(_) => "STAT",
-            Command::Cwd(_) => "CWD", Command::Cdup => "CDUP", Command::Pwd => "PWD", Command::Mkd(_) => "MKD",
-            Command::Rmd(_) => "RMD", Command::Dele(_) => "DELE", Command::Rnfr(_) => "RNFR",
-            Command::Rnto(_) => "RNTO", Command::Size(_) => "SIZE", Command::Mdtm(_) => "MDTM",
-            Command::Mfmt(..) => "MFMT", Command::Hash(_) => "HASH",
-            Command::Sum(Algorithm::Sha256, _) => "XSHA256", Command::Sum(Algorithm::Sha512, _) => "XSHA512",
-            Command::Sum(Algorithm::Crc32, _) => "XCRC", Command::Feat => "FEAT", Command::Opts(_) => "OPTS",
-            Command::Help(_) => "HELP", Command::Noop => "NOOP", Command::Syst => "SYST", Command::Site(_) => "SITE",
-            Command::Clnt(_) => "CLNT", Command::Smnt => "SMNT",
-        }
+    let number = |range: std::ops::Range<usize>| whole[range].parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
+    let (hour, minute, second) = (number(8..10)?, number(10..12)?, number(12..14)?);
+    let good = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+    if !good || hour > 23 || minute > 59 || second > 60 || year == 0 {
+        return None;
     }
+    // A leap second, which the epoch does not count.
+    let second = second.min(59);
+    Some(days_to(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
 
-    fn argument(&self) -> Option<Cow<'_, str>> {
-        use Command as C;
-        Some(match self {
-            C::User(text) | C::Auth(text) | C::Opts(text) | C::Clnt(text) => text.into(),
-            C::Pass(Hidden(text)) | C::Acct(Hidden(text)) => text.into(),
-            C::Retr(path) | C::Stor(path) | C::Appe(path) | C::Cwd(path) | C::Mkd(path) | C::Rmd(path) => path.into(),
-            C::Dele(path) | C::Rnfr(path) | C::Rnto(path) | C::Size(path) | C::Mdtm(path) => path.into(),
-            C::Hash(path) | C::Sum(_, path) => path.into(),
-            C::Stou(path) | C::List(path) | C::Nlst(path) | C::Mlsd(path) | C::Mlst(path) | C::Stat(path) => {
-                path.as_deref()?.into()
-            }
-            C::Help(topic) => topic.as_deref()?.into(),
-            C::Prot(letter) | C::Mode(letter) | C::Stru(letter) => letter.to_string().into(),
-            C::Pbsz(number) | C::Allo(number) | C::Rest(number) => number.to_string().into(),
-            C::Epsv(Epsv::Same) => return None,
-            C::Epsv(Epsv::All) => "ALL".into(),
-            C::Epsv(Epsv::Of(family)) => family.number().into(),
-            C::Port(target) => address::comma(*target).into(),
-            C::Eprt(target) => address::bars(*target).into(),
-            C::Type(Type::Ascii) => "A".into(),
-            C::Type(Type::Image) => "I".into(),
-            C::Mfmt(time, path) => format!("{time} {path}").into(),
-            C::Site(Site::Help) => "HELP".into(),
-            C::Site(Site::Chmod(rest)) => format!("CHMOD {rest}").into(),
-            C::Site(Site::Utime(time, path)) => format!("UTIME {time} {path}").into(),
-            C::Site(Site::Other(text)) => text.into(),
-            C::Rein | C::Quit | C::Ccc | C::Pasv | C::Abor | C::Cdup | C::Pwd | C::Feat | C::Noop | C::Syst => {
-                return None;
-            }
-            C::Smnt => return None,
-        })
+/// The same, written.
+pub fn render_time(seconds: i64) -> String {
+    let (year, month, day) = date_of(seconds.div_euclid(86_400));
+    let rest = seconds.rem_euclid(86_400);
+    format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+fn leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if leap(year) => 29,
+        2 => 28,
+        _ => 31,
     }
 }
 
-impl fmt::Display for Command {
-    /// Writes it so that it is read as the same.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.argument() {
-            Some(argument) => write!(out, "{} {argument}", self.name()),
-            None => out.write_str(self.name()),
-        }
-    }
+/// Days from the Unix epoch; the year is taken to begin in March, so that the leap day is its last.
+fn days_to(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The line without the Telnet commands that RFC 854 allows anywhere. The data mark of a Synch is urgent data, so it may
-/// come alone, or its IAC may.
-fn without_telnet(line: &[u8]) -> Cow<'_, [u8]> {
-    const IAC: u8 = 255;
-/// The lowest of the codes behind IAC; none of them is found in UTF-8 text.
-const COMMANDS: u8 = 240;
-    const DATA_MARK: u8 = 242;
-    if !line.iter().any(|&byte| byte >= DATA_MARK) {
-        return line.into();
-    }
-    let (mut text, mut rest) = (Vec::with_capacity(line.len()), line);
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = match (byte, behind.first()) {
-            // WILL, WONT, DO, DONT have an option behind them.
-            (IAC, Some(251..=254)) => behind.get(2..).unwrap_or_default(),
-            (IAC, Some(240..=250)) => &behind[1..],
-            (IAC, _) => behind,
-            (DATA_MARK, _) if text.is_empty() => behind,
-            _ => {
-                text.push(byte);
-                behind
-            }
-        };
-    }
-    text.into()
+/// The date of a day counted from the Unix epoch: year, month and day.
+pub fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    (year, month, day)
 }
 
-/// `-la`, `-F` and the like mean something to a shell; clients send them from habit.
-fn without_options(argument: &str) -> &str {
-    let mut rest = argument;
-    while rest.starts_with('-') {
-        rest = rest.split_once(' ').map_or("", |(_, behind)| behind.trim_start_matches(' '));
-    }
-    rest
-}
-
-fn auth(text: &str) -> Result<Command, Fault> {
-    let mechanism = text.trim().to_ascii_uppercase();
-    if mechanism.is_empty() { Err(Fault::Argument("AUTH TLS")) } else { Ok(Command::Auth(mechanism)) }
-}
-
-fn pbsz(text: &str) -> Result<Command, Fault> {
-    // RFC 2228 §3: up to 32 bits.
-    let size = number(text, "PBSZ 0")?;
-    if size > u64::from(u32::MAX) { Err(Fault::Argument("PBSZ 0")) } else { Ok(Command::Pbsz(size)) }
-}
-
-fn letter(text: &str, make: fn(char) -> Command, usage: &'static str) -> Result<Command, Fault> {
-    let mut letters = text.trim().chars();
-    match (letters.next(), letters.next()) {
-        (Some(letter), None) => Ok(make(letter.to_ascii_uppercase())),
-        _ => Err(Fault::Argument(usage)),
-    }
-}
-
-fn number(text: &str, usage: &'static str) -> Result<u64, Fault> {
-    let digits = text.trim();
-    // The library's parser takes a sign.
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Fault::Argument(usage));
-    }
-    digits.parse().map_err(|_| Fault::Argument(usage))
-}
-
-/// `ALLO size [R record]` (RFC 959 §4.1.3).
-fn allo(text: &str) -> Result<Command, Fault> {
-    let usage = "ALLO bytes";
-    number(text.split_whitespace().next().ok_or(Fault::Argument(usage))?, usage).map(Command::Allo)
-}
-
-fn epsv(text: &str) -> Result<Command, Fault> {
-    let text = text.trim();
-    Ok(Command::Epsv(match text {
-        "" => Epsv::Same,
-        _ if text.eq_ignore_ascii_case("ALL") => Epsv::All,
-        _ => Epsv::Of(Family::parse(text)?),
-    }))
-}
-
-fn type_(text: &str) -> Result<Command, Fault> {
-    let mut words = text.split_whitespace().map(str::to_ascii_uppercase);
-    let (kind, form) = (words.next().unwrap_or_default(), words.next());
-    match (kind.as_str(), form.as_deref()) {
-        ("A", None | Some("N")) => Ok(Command::Type(Type::Ascii)),
-        ("I", None) | ("L", Some("8")) => Ok(Command::Type(Type::Image)),
-        ("A", _) => Err(Fault::Value("of the ASCII forms only N (non-print) is supported")),
-        ("L", Some(_)) => Err(Fault::Value("of the local types only L 8 is supported")),
-        ("E", _) => Err(Fault::Value("EBCDIC is not supported")),
-        _ => Err(Fault::Argument("TYPE A, TYPE I or TYPE L 8")),
-    }
-}
-
-fn mfmt(text: &str) -> Result<Command, Fault> {
-    moment::before_path(text).map(|(time, path)| Command::Mfmt(time, path.to_owned())).ok_or(Fault::Argument(
-        "MFMT YYYYMMDDhhmmss path",
-    ))
-}
-
-fn site(text: &str) -> Result<Command, Fault> {
-    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
-    Ok(Command::Site(match verb.to_ascii_uppercase().as_str() {
-        "" => return Err(Fault::Argument("SITE HELP")),
-        "HELP" => Site::Help,
-        "CHMOD" => Site::Chmod(rest.to_owned()),
-        "UTIME" => {
-            let (time, path) = moment::before_path(rest)
-                .or_else(|| moment::behind_path(rest))
-                .ok_or(Fault::Argument("SITE UTIME YYYYMMDDhhmmss path"))?;
-            Site::Utime(time, path.to_owned())
-        }
-        _ => Site::Other(text.to_owned()),
-    }))
+/// A path in quotes, as 257 tells it: quotes inside are doubled (RFC 959, appendix II).
+pub fn quote(path: &str) -> String {
+    format!("\"{}\"", path.replace('"', "\"\""))
 }
 
 #[cfg(test)]

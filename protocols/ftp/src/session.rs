@@ -11,7 +11,6 @@ use storage::VPath;
 use crate::Ftp;
 use crate::codec::{Command, Malformed};
 use crate::commands;
-use crate::config::DataBinding;
 use crate::ops;
 use crate::ops::list::Facts;
 use crate::reply::Reply;
@@ -239,7 +238,7 @@ impl Session {
     pub(crate) fn protection(&self) -> Result<Protection, Reply> {
         match (self.conn.secure(), self.private) {
             (true, false) => Err(Reply::new(521, "Data is only sent over TLS; send PBSZ 0 and PROT P first.")),
-            (true, true) => Ok(Protection::Private { bound: self.ftp.config.data_binding == DataBinding::Session }),
+            (true, true) => Ok(self.ftp.config.private()),
             (false, _) => Ok(Protection::Clear),
         }
     }

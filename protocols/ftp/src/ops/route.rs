@@ -27,7 +27,7 @@ pub(crate) async fn run(session: &mut Session, verb: &str, argument: &str) -> Re
 
 fn passive(session: &mut Session) -> Result<Reply, Reply> {
     let local = session.conn.peer().local.ip().to_canonical();
-    let told = match (session.ftp.config.passive_ipv4(), local) {
+    let told = match (session.ftp.config.translated(), local) {
         (Some(told), _) => told,
         (None, IpAddr::V4(local)) => local,
         (None, IpAddr::V6(_)) => return Err(Reply::new(425, "PASV has no room for IPv6; use EPSV.")),
