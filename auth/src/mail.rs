@@ -75,12 +75,7 @@ impl Authority {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn may_send_as(
-        &self,
-        peer: &Peer,
-        sender: &Principal,
-        address: &str,
-    ) -> Result<bool, storage::Error> {
+    pub async fn may_send_as(&self, peer: &Peer, sender: &Principal, address: &str) -> Result<bool, storage::Error> {
         let own = match self.resolve(address).await {
             Ok(known) => known.targets.iter().any(|target| target.account == sender.id),
             Err(Refused::Elsewhere) => true,

@@ -39,7 +39,8 @@ pub(crate) fn log(config: &Log) -> Result<LevelHandle, String> {
 
 /// The filter of a configured level.
 pub(crate) fn filter(config: &Log) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(&config.level)
+    // rustls warns of every client that puts an address into SNI, of which there are many.
+    EnvFilter::try_new(format!("rustls=error,{}", config.level))
         .map_err(|error| format!("[log] level = {:?}: {error}; use error, warn, info, debug or trace", config.level))
 }
 

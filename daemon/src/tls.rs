@@ -18,7 +18,7 @@ const YEARS: i32 = 10;
 /// How many tickets a TLS 1.3 client gets: FTP clients use one for each data connection.
 const TICKETS: usize = 4;
 
-/// The TLS services of all modules. Ticket keys outlast a reload, so that running FTP sessions can go on.
+/// The TLS services of all modules. Ticket keys outlast a reload, so that clients can go on to resume.
 pub(crate) struct Tls {
     services: HashMap<&'static str, (TlsService, Arc<dyn ProducesTickets>)>,
 }
@@ -32,7 +32,7 @@ impl Tls {
         for module in MODULES {
             let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
             let server = identity.server(config, module, tickets.clone())?;
-            services.insert(module.name, (TlsService::new(server), tickets));
+            services.insert(module.name, (TlsService::new(server, module.resumption), tickets));
         }
         Ok(Tls { services })
     }

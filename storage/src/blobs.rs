@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -313,41 +313,59 @@ enum Body {
     File(Placed, Arc<File>),
 }
 
-/// A file in its place. Until [`Placed::keep`] it is removed again when dropped; its second name in `new` lets a
-/// restart find it after a crash.
+/// A file in its place, with a second name in `new`, by which a restart finds it after a crash. While no transaction
+/// knows of it, dropping it removes both names. Once one does, only its outcome may: should nobody be left to hear it
+/// (the daemon stops), both stay, and the next start asks the rows.
 struct Placed {
     place: String,
-    target: TemporaryPath,
-    _new: TemporaryPath,
-    kept: Arc<std::sync::atomic::AtomicBool>,
+    target: PathBuf,
+    new: PathBuf,
+    offered: AtomicBool,
+    kept: Arc<AtomicBool>,
 }
 
 impl Placed {
     fn put(blobs: &Blobs, path: TemporaryPath, hash: blake3::Hash) -> io::Result<Placed> {
         let unique = path.0.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = format!("{}.{unique}", hash.to_hex());
-        let new = TemporaryPath(blobs.path("new").join(&name));
-        std::fs::rename(&path.0, &new.0)?;
         let place = place_of(&name);
-        let target = blobs.path(&place);
+        let (new, target) = (blobs.path("new").join(&name), blobs.path(&place));
         let folder = target.parent().unwrap_or(&blobs.inner.folder).to_owned();
         if !folder.exists() {
             private_folder(&folder)?;
             File::open(&blobs.inner.folder)?.sync_all()?;
         }
-        let target = TemporaryPath(target);
-        std::fs::hard_link(&new.0, &target.0)?;
+        std::fs::rename(&path.0, &new)?;
+        path.keep();
+        let placed = Placed { place, target, new, offered: AtomicBool::new(false), kept: Arc::default() };
+        std::fs::hard_link(&placed.new, &placed.target)?;
         File::open(&folder)?.sync_all()?;
-        Ok(Placed { place, target, _new: new, kept: Arc::default() })
+        Ok(placed)
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.target);
+        let _ = std::fs::remove_file(&self.new);
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if !self.offered.load(Ordering::Acquire) {
+            self.remove();
+        }
     }
 }
 
 impl Staged {
-    /// The key by which the row and the commit of a transaction talk about this content.
+    /// What a transaction needs to know of this content. From here on [`Staged::settle`] says what becomes of it.
     pub(crate) fn row(&self) -> BlobRow {
         let body = match &self.body {
             Body::Small(content) => RowBody::Small(content.clone()),
-            Body::File(placed, _) => RowBody::Place(placed.place.clone(), placed.kept.clone()),
+            Body::File(placed, _) => {
+                placed.offered.store(true, Ordering::Release);
+                RowBody::Place(placed.place.clone(), placed.kept.clone())
+            }
         };
         BlobRow { hash: *self.hash.as_bytes(), size: self.size, body }
     }
@@ -360,12 +378,14 @@ impl Staged {
         }
     }
 
-    /// To be called after the commit: the file stays if the committed row names it.
-    pub(crate) fn committed(self) {
-        if let Body::File(placed, _) = self.body
-            && placed.kept.load(Ordering::Acquire)
-        {
-            placed.target.keep();
+    /// To be called with the outcome of the transaction: the file stays if it was committed and the row names it. When
+    /// the store cannot say whether it was, both names stay, and the next start asks the rows.
+    pub(crate) fn settle<T>(self, outcome: &Result<T, Error>) {
+        let Body::File(placed, _) = self.body else { return };
+        match outcome {
+            Ok(_) if placed.kept.load(Ordering::Acquire) => drop(std::fs::remove_file(&placed.new)),
+            Err(Error::Unavailable(_)) => {}
+            Ok(_) | Err(_) => placed.remove(),
         }
     }
 }
@@ -381,7 +401,7 @@ pub(crate) struct BlobRow {
 #[derive(Clone)]
 enum RowBody {
     Small(Bytes),
-    Place(String, Arc<std::sync::atomic::AtomicBool>),
+    Place(String, Arc<AtomicBool>),
 }
 
 impl BlobRow {

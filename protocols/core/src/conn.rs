@@ -17,7 +17,7 @@ use crate::TlsMode;
 use crate::data::PassivePorts;
 use crate::line::{Framer, Line, ReadError};
 use crate::pace::Paced;
-use crate::tls::{Stream, TlsService};
+use crate::tls::{self, Stream, TlsService};
 
 /// How much is read at once while commands are awaited; small, since ten thousand connections may wait.
 const COMMAND_READ: usize = 4 << 10;
@@ -79,7 +79,8 @@ pub struct Conn {
     peer: Peer,
     listener: Arc<Listener>,
     stop: Shutdown,
-    binding: [u8; 16],
+    /// What the TLS handshake went by; data connections go by the same.
+    tls: Option<Arc<rustls::ServerConfig>>,
     /// Gives the connection's place under the limits back when it is dropped.
     _place: Box<dyn Any + Send + Sync>,
 }
@@ -101,8 +102,6 @@ impl Conn {
         let local = tcp.local_addr()?;
         let trace = TraceId::new();
         let peer = Peer { protocol: listener.protocol, remote, local, tls: None, trace };
-        let mut binding = [0; 16];
-        binding[..TraceId::LEN].copy_from_slice(trace.as_str().as_bytes());
         let implicit = listener.mode == TlsMode::Implicit;
         let conn = Conn {
             stream: Stream::Plain(Paced::new(tcp)),
@@ -111,7 +110,7 @@ impl Conn {
             peer,
             listener,
             stop,
-            binding,
+            tls: None,
             _place: place,
         };
         if implicit { conn.start_tls().await } else { Ok(conn) }
@@ -129,7 +128,9 @@ impl Conn {
         let Some(service) = &self.listener.tls else {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this listener has no TLS"));
         };
-        self.stream = service.accept(tcp, &self.binding).await?;
+        let config = service.config()?;
+        self.stream = tls::accept(config.clone(), tcp).await?;
+        self.tls = Some(config);
         self.input = BytesMut::new();
         self.framer = Framer::default();
         self.peer.tls = self.stream.tls();
@@ -161,9 +162,9 @@ impl Conn {
         self.stop.clone()
     }
 
-    /// What binds other connections to this one (see [`crate::DataConn`]).
-    pub(crate) fn binding(&self) -> &[u8] {
-        &self.binding
+    /// What the TLS handshake went by.
+    pub(crate) fn tls_config(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.tls.clone()
     }
 
     /// Whether a whole line is there already: with PIPELINING replies may wait until it is not (RFC 2920 §3.2).

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::conn::Conn;
 use crate::line::ReadError;
 use crate::pace::{Paced, Progress};
-use crate::tls::{Stream, TlsService};
+use crate::tls::{self, Stream};
 
 /// How long the client has to open the data connection, or to accept ours.
 const OPEN: Duration = Duration::from_secs(30);
@@ -142,8 +142,7 @@ pub struct DataConn {
 /// What of the control connection a data connection needs; cheap to take along into a task.
 #[derive(Clone)]
 pub struct DataSide {
-    tls: Option<TlsService>,
-    binding: [u8; 16],
+    tls: Option<Arc<rustls::ServerConfig>>,
     client: IpAddr,
     local: IpAddr,
     ports: Arc<PassivePorts>,
@@ -152,11 +151,8 @@ pub struct DataSide {
 impl Conn {
     /// The side of this connection that opens data connections.
     pub fn data_side(&self) -> DataSide {
-        let mut binding = [0; 16];
-        binding.copy_from_slice(self.binding());
         DataSide {
-            tls: self.listener().tls.clone(),
-            binding,
+            tls: self.tls_config(),
             client: self.peer().remote.ip(),
             local: self.peer().local.ip(),
             ports: self.listener().passive.clone(),
@@ -222,11 +218,11 @@ impl DataSide {
         let stream = match (protection, &self.tls) {
             (Protection::Clear, _) => Stream::Plain(tcp),
             (Protection::Private { .. }, None) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "this listener has no TLS").into());
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "the control connection has no TLS").into());
             }
-            (Protection::Private { bound }, Some(service)) => {
-                let stream = service.accept(tcp, &self.binding).await?;
-                if bound && stream.resumed_binding() != Some(&self.binding) {
+            (Protection::Private { bound }, Some(config)) => {
+                let stream = tls::accept(config.clone(), tcp).await?;
+                if bound && !stream.resumed() {
                     return Err(DataError::Unbound);
                 }
                 stream

@@ -22,7 +22,7 @@ pub use conn::{Conn, Listener, Shutdown, ShutdownTrigger};
 pub use data::{DataConn, DataError, DataSide, Passive, PassivePorts, Protection};
 pub use line::{Framer, Line, ReadError};
 pub use pace::{Paced, Progress};
-pub use tls::{Stream, TlsService};
+pub use tls::{Resumption, Stream, TlsService};
 
 /// A future that owns what it needs, as trait objects must.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +36,8 @@ pub struct Module {
     /// The ALPN protocol ids it answers to (RFC 7301); a client that offers only others is refused, because one
     /// certificate serves many protocols here (ALPACA).
     pub alpn: &'static [&'static str],
+    /// Who may take up a TLS session of its again.
+    pub resumption: Resumption,
     /// Makes the protocol from its table of the configuration; an unknown key is an error.
     pub build: fn(toml::Table, Services) -> Result<Arc<dyn Protocol>, ConfigError>,
     /// Every key of its table, for the nearest-name hint; the table of defaults serialised.

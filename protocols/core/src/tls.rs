@@ -19,17 +19,29 @@ use crate::pace::Paced;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
+/// Who may take up a TLS session again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumption {
+    /// Any later connection to the same service.
+    Service,
+    /// Only the data connections of the control connection that the session began on: what resumes it has proved whose
+    /// it is (RFC 4217 §10.2). rustls tells what a ticket carries in TLS 1.3 alone, so every control connection has
+    /// ticket keys and a session store of its own instead.
+    Connection,
+}
+
 /// The TLS side of one protocol: its ALPN ids and ticket keys are its own, so that a session of one service is never
 /// taken up at another.
 #[derive(Clone)]
 pub struct TlsService {
     config: Arc<RwLock<Arc<ServerConfig>>>,
+    resumption: Resumption,
 }
 
 impl TlsService {
     /// A service that starts with `config`.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        TlsService { config: Arc::new(RwLock::new(config)) }
+    pub fn new(config: Arc<ServerConfig>, resumption: Resumption) -> Self {
+        TlsService { config: Arc::new(RwLock::new(config)), resumption }
     }
 
     /// Replaces the configuration for all handshakes to come (a new certificate on SIGHUP).
@@ -37,15 +49,28 @@ impl TlsService {
         *self.config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = config;
     }
 
-    /// Answers a handshake. `binding` goes into the session tickets, so that a later connection can prove that it
-    /// belongs to the same client session (see [`Stream::resumed_binding`]).
-    pub(crate) async fn accept(&self, tcp: Paced<TcpStream>, binding: &[u8]) -> io::Result<Stream> {
+    /// What the next connection's handshake goes by.
+    pub(crate) fn config(&self) -> io::Result<Arc<ServerConfig>> {
         let config = self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let handshake = TlsAcceptor::from(config).accept_with(tcp, |tls| tls.set_resumption_data(binding));
-        match tokio::time::timeout(HANDSHAKE, handshake).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream?))),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
+        if self.resumption == Resumption::Service {
+            return Ok(config);
         }
+        let mut own = (*config).clone();
+        own.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
+        own.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+        Ok(Arc::new(own))
+    }
+}
+
+/// How many TLS sessions without tickets one control connection remembers.
+const SESSIONS: usize = 16;
+
+/// Answers a handshake.
+pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: Paced<TcpStream>) -> io::Result<Stream> {
+    let handshake = TlsAcceptor::from(config).accept(tcp);
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream?))),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
     }
 }
 
@@ -71,11 +96,11 @@ impl Stream {
         Some(Tls { version, cipher })
     }
 
-    /// The binding that the resumed TLS session carried; `None` when the handshake was a full one.
-    pub fn resumed_binding(&self) -> Option<&[u8]> {
+    /// Whether an earlier TLS session was taken up again.
+    pub fn resumed(&self) -> bool {
         match self {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => stream.get_ref().1.received_resumption_data(),
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
     }
 

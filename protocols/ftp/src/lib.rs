@@ -7,13 +7,14 @@ pub mod codec;
 pub mod commands;
 pub mod config;
 mod ops;
+mod pattern;
 pub mod reply;
 mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Services, TlsMode};
+use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, TlsMode};
 
 use config::Config;
 
@@ -25,6 +26,7 @@ pub const MODULE: Module = Module {
         Port { name: "ftps", protocol: "ftp", number: 990, tls: TlsMode::Implicit },
     ],
     alpn: &["ftp"],
+    resumption: Resumption::Connection,
     build,
     defaults: || toml::Table::try_from(Config::default()).unwrap_or_default(),
 };

@@ -165,7 +165,7 @@ impl Session {
             return self.strike(Reply::new(530, "Log in first with USER and PASS."));
         }
         let next = self.dispatch(&command).await;
-        // REST and RNFR hold for the very next command alone (RFC 959 §4.1.3).
+        // REST holds for the next transfer, RNFR for the very next command (RFC 959 §4.1.3).
         if let State::User(user) = &mut self.state {
             if !matches!(command.verb.as_str(), "REST" | "PASV" | "EPSV" | "PORT" | "EPRT" | "TYPE") {
                 user.offset = 0;
@@ -237,9 +237,17 @@ impl Session {
     /// Over a TLS control connection data goes over TLS too (RFC 4217 §10: 521).
     pub(crate) fn protection(&self) -> Result<Protection, Reply> {
         match (self.conn.secure(), self.private) {
-            (true, false) => Err(Reply::new(521, "Data is only sent over TLS; send PBSZ 0 and PROT P first.")),
+            (true, false) if !self.clear_allowed() => {
+                Err(Reply::new(521, "Data is only sent over TLS; send PBSZ 0 and PROT P first."))
+            }
             (true, true) => Ok(self.ftp.config.private()),
-            (false, _) => Ok(Protection::Clear),
+            (_, _) => Ok(Protection::Clear),
         }
+    }
+
+    /// Whether data may go without TLS: where even a password may.
+    pub(crate) fn clear_allowed(&self) -> bool {
+        let clear = auth::Peer { tls: None, ..self.conn.peer().clone() };
+        self.ftp.services.auth.cleartext_allowed(&clear)
     }
 }

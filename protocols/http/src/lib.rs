@@ -11,7 +11,7 @@ mod session;
 
 use std::sync::Arc;
 
-use protocol::{ConfigError, Module, Port, Protocol, Services, TlsMode};
+use protocol::{ConfigError, Module, Port, Protocol, Resumption, Services, TlsMode};
 
 pub use config::Config;
 
@@ -23,6 +23,7 @@ pub const MODULE: Module = Module {
         Port { name: "https", protocol: "https", number: 443, tls: TlsMode::Implicit },
     ],
     alpn: &["h2", "http/1.1"],
+    resumption: Resumption::Service,
     build,
     defaults: || toml::Table::try_from(Config::default()).unwrap_or_default(),
 };

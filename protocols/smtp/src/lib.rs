@@ -16,7 +16,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Services, TlsMode};
+use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, TlsMode};
 
 use config::Config;
 
@@ -29,6 +29,7 @@ pub const MODULE: Module = Module {
         Port { name: "submissions", protocol: SUBMISSION, number: 465, tls: TlsMode::Implicit },
     ],
     alpn: &["smtp"],
+    resumption: Resumption::Service,
     build,
     defaults: || toml::Table::try_from(Config::default()).unwrap_or_default(),
 };

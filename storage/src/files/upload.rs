@@ -125,6 +125,11 @@ impl Upload {
     /// # Errors
     /// [`Error::Changed`] when the check does not hold any more, [`Error::OverQuota`], [`Error::Full`].
     pub async fn commit(self) -> Result<Stored, Error> {
+        // On a task of its own: a caller that goes away (a lost connection) must not leave it half done.
+        tokio::spawn(self.commit_whole()).await.map_err(Error::internal)?
+    }
+
+    async fn commit_whole(self) -> Result<Stored, Error> {
         let Upload { home, path, options, staging, .. } = self;
         let staged = match staging.finish().await {
             Ok(staged) => staged,
@@ -136,9 +141,9 @@ impl Upload {
             }
         };
         let (row, put, target) = (staged.row(), home.clone(), path.clone());
-        let stored = home.change("file.put", &path, move |tx| put.store_file(tx, &target, &row, &options)).await?;
-        staged.committed();
-        Ok(stored)
+        let stored = home.change("file.put", &path, move |tx| put.store_file(tx, &target, &row, &options)).await;
+        staged.settle(&stored);
+        stored
     }
 }
 

@@ -99,11 +99,15 @@ impl Delivery {
     /// # Errors
     /// [`Error::OverQuota`] when any of the recipients has no room, and then nobody has the message; [`Error::Full`].
     pub async fn commit(mut self) -> Result<Delivered, Error> {
-        let result = self.commit_inner().await;
-        self.note(result).await
+        // On a task of its own: a caller that goes away (a lost connection) must not leave it half done.
+        let whole = tokio::spawn(async move {
+            let result = self.commit_whole().await;
+            self.note(result).await
+        });
+        whole.await.map_err(Error::internal)?
     }
 
-    async fn commit_inner(&mut self) -> Result<Delivered, Error> {
+    async fn commit_whole(&mut self) -> Result<Delivered, Error> {
         self.staging()?;
         let staging = self.staging.take().ok_or_else(|| Error::internal("no staging"))?;
         let (staged, parsed) = match staging.small() {
@@ -119,9 +123,9 @@ impl Delivery {
             }
         };
         let (actor, envelope, row) = (self.actor.clone(), self.envelope.clone(), staged.row());
-        let delivered = self.store.db().write(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await?;
-        staged.committed();
-        Ok(delivered)
+        let delivered = self.store.db().write(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await;
+        staged.settle(&delivered);
+        delivered
     }
 
     /// Records a refusal.

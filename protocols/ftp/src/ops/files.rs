@@ -1,6 +1,6 @@
 //! Folders and names: CWD, CDUP, PWD, MKD, RMD, DELE, RNFR, RNTO, MFMT.
 
-use storage::{Remove, Timestamp, VPath};
+use storage::{Error, Remove, Timestamp, VPath};
 
 use crate::codec;
 use crate::reply::Reply;
@@ -12,7 +12,7 @@ pub(crate) async fn run(session: &mut Session, verb: &str, argument: &str) -> Re
         Err(reply) => return reply,
     };
     let result = match verb {
-        "CWD" if argument == ".." => change(user, parent(user)).await,
+        "CWD" if argument.trim_end_matches('/') == ".." => change(user, parent(user)).await,
         "CWD" => change_to(user, argument).await,
         "CDUP" => change(user, parent(user)).await,
         "PWD" => Ok(Reply::new(257, format!("{} is the current folder.", codec::quote(user.folder.as_str())))),
@@ -68,7 +68,14 @@ async fn rename_to(user: &mut User, argument: &str) -> Result<Reply, Reply> {
         return Err(Reply::new(503, "Send RNFR first."));
     };
     let to = super::named(user, argument)?;
-    user.login.home.rename(&from, &to, true).await?;
+    // A file takes the place of a file; a folder, with all it may hold, gives way to nothing.
+    let replaces = match user.login.home.stat(&to).await {
+        Ok(node) if node.is_folder() => return Err(Error::Exists.into()),
+        Ok(_) => true,
+        Err(Error::NotFound) => false,
+        Err(error) => return Err(error.into()),
+    };
+    user.login.home.rename(&from, &to, replaces).await?;
     Ok(Reply::new(250, "It has its new name."))
 }
 

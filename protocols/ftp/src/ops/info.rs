@@ -125,8 +125,7 @@ fn site(argument: &str) -> Reply {
 }
 
 fn restart(session: &mut Session, argument: &str) -> Result<Reply, Reply> {
-    let offset = argument.trim().parse::<u64>();
-    let offset = offset.map_err(|_| Reply::new(501, "REST takes a number of bytes."))?;
+    let offset = codec::parse_size(argument).ok_or_else(|| Reply::new(501, "REST takes a number of bytes."))?;
     session.user()?.offset = offset;
     Ok(Reply::new(350, format!("The next transfer begins at {offset}.")))
 }

@@ -1,10 +1,11 @@
 //! Listings: LIST in the form of `ls -l`, NLST, and MLSD and MLST with facts (RFC 3659 §7).
 
 use protocol::DataConn;
-use storage::{Home, Node, Timestamp, VPath};
+use storage::{Error, Home, Node, Timestamp, VPath};
 
-use super::transfer::with_data;
+use super::transfer::{Sealed, with_data};
 use crate::codec;
+use crate::pattern;
 use crate::reply::Reply;
 use crate::session::{Next, Session};
 
@@ -91,11 +92,11 @@ pub(crate) async fn send(session: &mut Session, verb: &str, argument: &str) -> N
                 let now = Timestamp::now();
                 match target {
                     Target::File(node) => data.write(crlf(form.line(&node, now)).as_bytes()).await.map_err(gone)?,
-                    Target::Folder(path) => {
+                    Target::Folder(path, which) => {
                         let mut after: Option<String> = None;
                         loop {
                             let page = home.list(&path, after.as_deref(), PAGE).await?;
-                            let text: String = page.iter().map(|node| crlf(form.line(node, now))).collect();
+                            let text: String = page.iter().filter_map(|node| which.line(node, form, now)).collect();
                             data.write(text.as_bytes()).await.map_err(gone)?;
                             after = page.last().map(|node| node.name.clone());
                             if page.len() < PAGE {
@@ -107,7 +108,7 @@ pub(crate) async fn send(session: &mut Session, verb: &str, argument: &str) -> N
                 data.finish().await.map_err(gone)?;
                 Ok(Reply::new(226, "That is all."))
             };
-            with_data(session, Reply::new(150, "The list follows."), work).await
+            with_data(session, Reply::new(150, "The list follows."), Sealed::default(), work).await
         }
         Err(reply) => Next::Say(reply),
     }
@@ -115,7 +116,33 @@ pub(crate) async fn send(session: &mut Session, verb: &str, argument: &str) -> N
 
 enum Target {
     File(Node),
-    Folder(VPath),
+    Folder(VPath, Which),
+}
+
+/// Which children of a folder.
+struct Which {
+    pattern: Option<String>,
+    /// What the client wrote before the pattern, so that the names it gets can be retrieved as they are.
+    prefix: String,
+}
+
+impl Which {
+    const ALL: Which = Which { pattern: None, prefix: String::new() };
+
+    /// The children that the last name of `argument` means, when it is a pattern.
+    fn of(argument: &str) -> Option<Which> {
+        let start = argument.rfind('/').map_or(0, |slash| slash + 1);
+        let (prefix, name) = argument.split_at(start);
+        pattern::is_one(name).then(|| Which { pattern: Some(name.to_owned()), prefix: prefix.to_owned() })
+    }
+
+    fn line(&self, node: &Node, form: Form, now: Timestamp) -> Option<String> {
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern::matches(pattern, &node.name)) {
+            return None;
+        }
+        let prefix = if matches!(form, Form::Names) { self.prefix.as_str() } else { "" };
+        Some(crlf(format!("{prefix}{}", form.line(node, now))))
+    }
 }
 
 async fn prepare(session: &mut Session, verb: &str, argument: &str) -> Result<(Home, Target, Form), Reply> {
@@ -127,9 +154,14 @@ async fn prepare(session: &mut Session, verb: &str, argument: &str) -> Result<(H
     };
     let argument = if verb == "MLSD" { argument } else { without_options(argument) };
     let path = super::path(user, argument)?;
-    let node = user.login.home.stat(&path).await?;
+    let node = match (user.login.home.stat(&path).await, path.parent(), Which::of(argument)) {
+        (Err(Error::NotFound), Some(folder), Some(which)) if !matches!(form, Form::Machine(_)) => {
+            return Ok((user.login.home.clone(), Target::Folder(folder, which), form));
+        }
+        (found, ..) => found?,
+    };
     let target = match (node.is_folder(), form) {
-        (true, _) => Target::Folder(path),
+        (true, _) => Target::Folder(path, Which::ALL),
         // RFC 3659 §7.2.1: MLSD of a file is an error.
         (false, Form::Machine(_)) => return Err(Reply::new(501, "That is a file; use MLST.")),
         (false, _) => Target::File((*node).clone()),

@@ -4,6 +4,7 @@ use auth::{Offer, Secret};
 use protocol::Closed;
 use storage::VPath;
 
+use crate::codec;
 use crate::reply::Reply;
 use crate::session::{Next, Session, State, User};
 
@@ -27,7 +28,7 @@ async fn secure(session: &mut Session, argument: &str) -> Next {
     if !session.conn.can_start_tls() {
         return Reply::new(503, "TLS runs already, or is not offered on this port.").into();
     }
-    if session.conn.has_input() {
+    if session.conn.has_input() || !session.waiting.is_empty() {
         // What follows AUTH in plaintext would be taken for commands under TLS: somebody put it in (RFC 4217 §4.1).
         let auth = &session.ftp.services.auth;
         auth.refusal(session.conn.peer(), None, "ftp.auth", "", "plaintext behind AUTH TLS").await;
@@ -40,7 +41,7 @@ fn pbsz(session: &mut Session, argument: &str) -> Reply {
     if !session.conn.secure() {
         return Reply::new(503, "Send AUTH TLS first.");
     }
-    if argument.trim().parse::<u32>().is_err() {
+    if codec::parse_size(argument).is_none_or(|size| size > u64::from(u32::MAX)) {
         return Reply::new(501, "PBSZ takes a number.");
     }
     session.sized = true;
@@ -55,6 +56,10 @@ fn prot(session: &mut Session, argument: &str) -> Reply {
         "P" => {
             session.private = true;
             Reply::new(200, "Data goes over TLS.")
+        }
+        "C" if session.clear_allowed() => {
+            session.private = false;
+            Reply::new(200, "Data goes without TLS.")
         }
         "C" => Reply::new(534, "Data is only sent over TLS; use PROT P."),
         "S" | "E" => Reply::new(536, "TLS protects wholly or not at all; use PROT P."),

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protocol::{Closed, DataConn, ReadError};
-use storage::{Check, Error, Home, PutOptions, TraceId, VPath};
+use protocol::{Closed, DataConn, DataError, ReadError};
+use storage::{Check, Error, PutOptions, TraceId, VPath};
 
 use crate::codec::Command;
 use crate::reply::Reply;
@@ -17,6 +19,9 @@ const SILENCE: Duration = Duration::from_secs(24 * 3600);
 const WAITING: usize = 16;
 /// How many names STOU tries.
 const UNIQUE: usize = 10;
+
+/// Set when a transfer cannot be undone any more: its upload is being made durable.
+pub(crate) type Sealed = Arc<AtomicBool>;
 
 pub(crate) async fn run(session: &mut Session, verb: &str, argument: &str) -> Next {
     let result = match verb {
@@ -44,32 +49,38 @@ async fn retrieve(session: &mut Session, argument: &str) -> Result<Next, Reply> 
         data.finish().await.map_err(broken)?;
         Ok(Reply::new(226, "All of it was sent."))
     };
-    Ok(with_data(session, opening, work).await)
+    Ok(with_data(session, opening, Sealed::default(), work).await)
 }
 
 async fn store(session: &mut Session, argument: &str) -> Result<Next, Reply> {
     let user = session.user()?;
     let path = super::named(user, argument)?;
-    let options = PutOptions { offset: (user.offset > 0).then_some(user.offset), ..PutOptions::default() };
-    let opening = Reply::new(150, "Send it.");
-    receive(session, path, options, opening).await
+    let options = match user.offset {
+        0 => PutOptions::default(),
+        offset => keeping(offset, Some(user.login.home.stat(&path).await?.etag.clone())),
+    };
+    receive(session, path, options, Reply::new(150, "Send it.")).await
 }
 
 async fn append(session: &mut Session, argument: &str) -> Result<Next, Reply> {
     let user = session.user()?;
     let path = super::named(user, argument)?;
-    let offset = match user.login.home.stat(&path).await {
-        Ok(node) => Some(node.size),
-        Err(Error::NotFound) => None,
+    let options = match user.login.home.stat(&path).await {
+        Ok(node) => keeping(node.size, Some(node.etag.clone())),
+        Err(Error::NotFound) => keeping(0, None),
         Err(error) => return Err(error.into()),
     };
-    // Two who append at once must not undo each other: the second finds the file changed.
-    let check: Check = std::sync::Arc::new(move |now| match (now.map(|node| node.size), offset) {
-        (now, before) if now == before => Ok(()),
-        _ => Err(Error::Changed),
-    });
-    let options = PutOptions { offset, check: Some(check), modified: None };
     receive(session, path, options, Reply::new(150, "Send what shall be appended.")).await
+}
+
+/// Keeps `offset` bytes of what stands there with this etag. Two who append at once must not undo each other: the second
+/// finds the file changed.
+fn keeping(offset: u64, etag: Option<String>) -> PutOptions {
+    let check: Check = Arc::new(move |now| match now.map(|node| &node.etag) == etag.as_ref() {
+        true => Ok(()),
+        false => Err(Error::Changed),
+    });
+    PutOptions { offset: Some(offset), check: Some(check), modified: None }
 }
 
 async fn store_unique(session: &mut Session, argument: &str) -> Result<Next, Reply> {
@@ -78,7 +89,7 @@ async fn store_unique(session: &mut Session, argument: &str) -> Result<Next, Rep
     for _ in 0..UNIQUE {
         let path = super::path(user, &format!("{base}.{}", TraceId::new()))?;
         if user.login.home.stat(&path).await.is_err() {
-            let check: Check = std::sync::Arc::new(|now| if now.is_none() { Ok(()) } else { Err(Error::Changed) });
+            let check: Check = Arc::new(|now| if now.is_none() { Ok(()) } else { Err(Error::Changed) });
             let options = PutOptions { check: Some(check), ..PutOptions::default() };
             // RFC 1123 §4.1.2.9: the name stands in the 150 reply, in this form.
             let opening = Reply::new(150, format!("FILE: {}", path.name()));
@@ -89,8 +100,11 @@ async fn store_unique(session: &mut Session, argument: &str) -> Result<Next, Rep
 }
 
 async fn receive(session: &mut Session, path: VPath, options: PutOptions, opening: Reply) -> Result<Next, Reply> {
-    let home: Home = session.user()?.login.home.clone();
-    let mut upload = home.put(&path, options).await?;
+    // An id of its own, so that `wharfinger trace` finds this file, and not all that the connection did.
+    let trace = TraceId::new();
+    let mut upload = session.user()?.login.home.with_trace(trace).put(&path, options).await?;
+    let sealed = Sealed::default();
+    let seal = sealed.clone();
     let work = move |mut data: DataConn| async move {
         loop {
             match data.read().await {
@@ -100,14 +114,15 @@ async fn receive(session: &mut Session, path: VPath, options: PutOptions, openin
                 Err(_) => return Err(Reply::new(426, "The data connection broke; nothing was stored.")),
             }
         }
+        seal.store(true, Ordering::Relaxed);
         // Durable first, acknowledged then.
         let stored = upload.commit().await?;
         // The client has closed its side; what it thinks of ours does not matter any more.
         let _ = data.finish().await;
         metrics::counter!("wharfinger_ftp_files", "direction" => "in").increment(1);
-        Ok(Reply::new(226, format!("{} bytes are stored.", stored.node.size)))
+        Ok(Reply::new(226, format!("{} bytes are stored; trace id {trace}.", stored.node.size)))
     };
-    Ok(with_data(session, opening, work).await)
+    Ok(with_data(session, opening, sealed, work).await)
 }
 
 fn broken(_: std::io::Error) -> Reply {
@@ -115,7 +130,7 @@ fn broken(_: std::io::Error) -> Reply {
 }
 
 /// Opens the data connection, lets `work` use it, and listens to the control connection meanwhile.
-pub(crate) async fn with_data<W, F>(session: &mut Session, opening: Reply, work: W) -> Next
+pub(crate) async fn with_data<W, F>(session: &mut Session, opening: Reply, sealed: Sealed, work: W) -> Next
 where
     W: FnOnce(DataConn) -> F,
     F: Future<Output = Result<Reply, Reply>>,
@@ -131,6 +146,8 @@ where
         return Next::Gone(Closed::Lost);
     }
     let side = session.conn.data_side();
+    let (auth, peer) = (session.ftp.services.auth.clone(), session.conn.peer().clone());
+    let who = session.user().ok().map(|user| user.login.principal.clone());
     let transfer = async move {
         let opened = match route {
             Route::Passive(passive) => side.accept(passive, protection).await,
@@ -140,15 +157,19 @@ where
             Ok(data) => work(data).await.unwrap_or_else(|reply| reply),
             Err(error) => {
                 tracing::debug!(%error, "no data connection");
+                if matches!(error, DataError::Foreign | DataError::Unbound) {
+                    auth.refusal(&peer, who.as_ref(), "ftp.data", "", &error.to_string()).await;
+                }
                 Reply::from(&error)
             }
         }
     };
-    listen_during(session, transfer).await
+    listen_during(session, transfer, &sealed).await
 }
 
-/// Answers what may be answered during a transfer (RFC 959 §5.4 lets ABOR, STAT and QUIT come); the rest waits.
-async fn listen_during(session: &mut Session, transfer: impl Future<Output = Reply>) -> Next {
+/// Answers ABOR and STAT during a transfer (RFC 959 §4.1.3). The rest waits for its end, NOOP too: who pipelines would take
+/// its 200 for the transfer's.
+async fn listen_during(session: &mut Session, transfer: impl Future<Output = Reply>, sealed: &AtomicBool) -> Next {
     let mut transfer = pin!(transfer);
     let mut draining = false;
     loop {
@@ -168,6 +189,13 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
             Err(_) => return Next::Gone(Closed::Lost),
         };
         let reply = match command {
+            Ok(command) if command.verb == "ABOR" && sealed.load(Ordering::Relaxed) => {
+                let reply = transfer.await;
+                if session.say(&reply).await.is_err() {
+                    return Next::Gone(Closed::Lost);
+                }
+                return Next::Say(Reply::new(226, "The transfer had ended already."));
+            }
             Ok(command) if command.verb == "ABOR" => {
                 // The transfer ends here: dropping it closes the data connection and leaves nothing behind.
                 if session.say(&Reply::new(426, "The transfer was aborted.")).await.is_err() {
@@ -175,7 +203,6 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
                 }
                 return Next::Say(Reply::new(226, "Aborted."));
             }
-            Ok(command) if command.verb == "NOOP" => Reply::new(200, "Data flows."),
             Ok(command) if command.verb == "STAT" && command.argument.is_empty() => Reply::new(211, "Data flows."),
             Ok(command) => {
                 session.waiting.push_back(command);

@@ -56,7 +56,7 @@ impl Server {
         let services = Services { auth: authority, hostname: "localhost".into() };
         let web = (http_files::MODULE.build)(CONFIG.parse().unwrap(), services).unwrap();
         let (trigger, stop) = Shutdown::channel();
-        let service = TlsService::new(Arc::new(config));
+        let service = TlsService::new(Arc::new(config), protocol::Resumption::Service);
         let mut addresses = Vec::new();
         for (protocol, mode) in [("http", TlsMode::None), ("https", TlsMode::Implicit)] {
             let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -143,5 +143,5 @@ fn certificate() -> (rustls::pki_types::CertificateDer<'static>, TlsService) {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let certificate = made.cert.der().clone();
     let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.clone()], key);
-    (certificate, TlsService::new(Arc::new(config.unwrap())))
+    (certificate, TlsService::new(Arc::new(config.unwrap()), protocol::Resumption::Service))
 }
