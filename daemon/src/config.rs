@@ -249,11 +249,12 @@ pub(crate) fn explain(name: &str, error: &str) -> String {
 }
 
 fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
-    let best =
-        known.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-    match best {
-        Some(best) if strsim::jaro_winkler(unknown, best) > 0.6 => format!("; did you mean {best:?}?"),
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    let likeness = |name: &&str| strsim::normalized_damerau_levenshtein(unknown, name);
+    match known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(best) if likeness(best) >= 0.5 => format!("; did you mean {best:?}?"),
         _ => format!("; known are {}", known.join(", ")),
     }
 }

@@ -235,7 +235,9 @@ impl Daemon {
         };
         tokio::select! {
             () = empty => tracing::info!("stopped"),
-            () = tokio::time::sleep(longest) => tracing::warn!(connections = self.places.taken(), "stopped while some were at work"),
+            () = tokio::time::sleep(longest) => {
+                tracing::warn!(connections = self.places.taken(), "stopped while some were at work");
+            }
             _ = terminate.recv() => tracing::warn!("stopped at once"),
             _ = interrupt.recv() => tracing::warn!("stopped at once"),
         }

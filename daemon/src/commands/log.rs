@@ -68,7 +68,8 @@ fn story(record: &Record) -> String {
     let tls = if record.tls.is_empty() { "none" } else { &record.tls };
     let name = if record.name.is_empty() { "-" } else { &record.name };
     format!(
-        "{} {}\n  time      {}\n  target    {}\n  detail    {}\n  actor     {name}\n  peer      {} by {}\n  tls       {tls}\n  record    {} of node {}\n",
+        "{} {}\n  time      {}\n  target    {}\n  detail    {}\n  actor     {name}\n  peer      {} by {}\n  \
+         tls       {tls}\n  record    {} of node {}\n",
         record.action,
         record.outcome,
         time(record),

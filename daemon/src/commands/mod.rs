@@ -192,7 +192,8 @@ async fn status(context: &Context<'_>) -> Result<String, String> {
             None => "not running".to_owned(),
         };
         format!(
-            "daemon    {daemon}\naccounts  {}\nfiles     {}\nmessages  {}\nblobs     {} ({} bytes)\naudit     {} records\n",
+            "daemon    {daemon}\naccounts  {}\nfiles     {}\nmessages  {}\nblobs     {} ({} bytes)\n\
+             audit     {} records\n",
             status.accounts, status.files, status.messages, status.blobs, status.bytes, status.records
         )
     }))

@@ -85,7 +85,8 @@ pub trait Protocol: Send + Sync {
     }
 }
 
-/// What a protocol may use. It never holds the store: without a log-in there is no home, without a recipient no delivery.
+/// What a protocol may use. It never holds the store: without a log-in there is no home, without a recipient no
+/// delivery.
 #[derive(Clone)]
 pub struct Services {
     /// Logs in, resolves recipients and sites.

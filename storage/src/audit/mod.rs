@@ -1,5 +1,6 @@
 //! The audit log: one record for each change, log-in and refusal, in the transaction of what it records, chained by
-//! hashes so that no record can be altered, left out or cut off without [`verify`](crate::Store::verify_audit) seeing it.
+//! hashes so that no record can be altered, left out or cut off without
+//! [`verify_audit`](crate::Store::verify_audit) seeing it.
 
 mod query;
 
@@ -183,8 +184,8 @@ impl Record {
             self.hash[..].into(),
         ];
         tx.execute(
-            "INSERT INTO audit (node, seq, time, actor, name, protocol, peer, tls, trace, action, account, change, object,
-             target, outcome, detail, previous, hash)
+            "INSERT INTO audit (node, seq, time, actor, name, protocol, peer, tls, trace, action, account, change,
+             object, target, outcome, detail, previous, hash)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             &values,
         )

@@ -50,7 +50,10 @@ pub enum Broken {
         seq: i64,
     },
     /// A record does not follow the one before it: one was altered, left out or put in.
-    #[error("record {seq} of node {node} does not follow record {}: one of them was altered, removed or inserted", seq - 1)]
+    #[error(
+        "record {seq} of node {node} does not follow record {}: one of them was altered, removed or inserted",
+        seq - 1
+    )]
     Unchained {
         /// The chain.
         node: i64,
