@@ -161,6 +161,16 @@ impl Conn {
 }
 
 impl DataSide {
+    /// The same, for data that the client sends. It gets no TLS 1.3 tickets: one that writes alone leaves them unread, and
+    /// its system then ends the connection with a reset, in which the last of the data may be lost. curl does so.
+    #[must_use]
+    pub fn receiving(mut self) -> Self {
+        if let Some(config) = &mut self.tls {
+            Arc::make_mut(config).send_tls13_tickets = 0;
+        }
+        self
+    }
+
     /// Opens a passive port on the address the client reached us at.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use protocol::DataConn;
 use storage::{Error, Home, Node, Timestamp, VPath};
 
-use super::transfer::{Sealed, with_data};
+use super::transfer::{Flow, with_data};
 use crate::codec;
 use crate::pattern;
 use crate::reply::Reply;
@@ -108,7 +108,7 @@ pub(crate) async fn send(session: &mut Session, verb: &str, argument: &str) -> N
                 data.finish().await.map_err(gone)?;
                 Ok(Reply::new(226, "That is all."))
             };
-            with_data(session, Reply::new(150, "The list follows."), Sealed::default(), work).await
+            with_data(session, Reply::new(150, "The list follows."), Flow::Out, work).await
         }
         Err(reply) => Next::Say(reply),
     }

@@ -20,8 +20,19 @@ const WAITING: usize = 16;
 /// How many names STOU tries.
 const UNIQUE: usize = 10;
 
-/// Set when a transfer cannot be undone any more: its upload is being made durable.
-pub(crate) type Sealed = Arc<AtomicBool>;
+/// Which way data goes.
+pub(crate) enum Flow {
+    /// To the client.
+    Out,
+    /// From the client. The flag is set when the transfer cannot be undone any more: it is being made durable.
+    In(Arc<AtomicBool>),
+}
+
+impl Flow {
+    fn is_sealed(&self) -> bool {
+        matches!(self, Flow::In(sealed) if sealed.load(Ordering::Relaxed))
+    }
+}
 
 pub(crate) async fn run(session: &mut Session, verb: &str, argument: &str) -> Next {
     let result = match verb {
@@ -49,7 +60,7 @@ async fn retrieve(session: &mut Session, argument: &str) -> Result<Next, Reply> 
         data.finish().await.map_err(broken)?;
         Ok(Reply::new(226, "All of it was sent."))
     };
-    Ok(with_data(session, opening, Sealed::default(), work).await)
+    Ok(with_data(session, opening, Flow::Out, work).await)
 }
 
 async fn store(session: &mut Session, argument: &str) -> Result<Next, Reply> {
@@ -103,7 +114,7 @@ async fn receive(session: &mut Session, path: VPath, options: PutOptions, openin
     // An id of its own, so that `wharfinger trace` finds this file, and not all that the connection did.
     let trace = TraceId::new();
     let mut upload = session.user()?.login.home.with_trace(trace).put(&path, options).await?;
-    let sealed = Sealed::default();
+    let sealed = Arc::new(AtomicBool::new(false));
     let seal = sealed.clone();
     let work = move |mut data: DataConn| async move {
         loop {
@@ -122,7 +133,7 @@ async fn receive(session: &mut Session, path: VPath, options: PutOptions, openin
         metrics::counter!("wharfinger_ftp_files", "direction" => "in").increment(1);
         Ok(Reply::new(226, format!("{} bytes are stored; trace id {trace}.", stored.node.size)))
     };
-    Ok(with_data(session, opening, sealed, work).await)
+    Ok(with_data(session, opening, Flow::In(sealed), work).await)
 }
 
 fn broken(_: std::io::Error) -> Reply {
@@ -130,7 +141,7 @@ fn broken(_: std::io::Error) -> Reply {
 }
 
 /// Opens the data connection, lets `work` use it, and listens to the control connection meanwhile.
-pub(crate) async fn with_data<W, F>(session: &mut Session, opening: Reply, sealed: Sealed, work: W) -> Next
+pub(crate) async fn with_data<W, F>(session: &mut Session, opening: Reply, flow: Flow, work: W) -> Next
 where
     W: FnOnce(DataConn) -> F,
     F: Future<Output = Result<Reply, Reply>>,
@@ -145,7 +156,10 @@ where
     if session.say(&opening).await.is_err() {
         return Next::Gone(Closed::Lost);
     }
-    let side = session.conn.data_side();
+    let side = match flow {
+        Flow::Out => session.conn.data_side(),
+        Flow::In(_) => session.conn.data_side().receiving(),
+    };
     let (auth, peer) = (session.ftp.services.auth.clone(), session.conn.peer().clone());
     let who = session.user().ok().map(|user| user.login.principal.clone());
     let transfer = async move {
@@ -164,12 +178,12 @@ where
             }
         }
     };
-    listen_during(session, transfer, &sealed).await
+    listen_during(session, transfer, &flow).await
 }
 
 /// Answers ABOR and STAT during a transfer (RFC 959 §4.1.3). The rest waits for its end, NOOP too: who pipelines would take
 /// its 200 for the transfer's.
-async fn listen_during(session: &mut Session, transfer: impl Future<Output = Reply>, sealed: &AtomicBool) -> Next {
+async fn listen_during(session: &mut Session, transfer: impl Future<Output = Reply>, flow: &Flow) -> Next {
     let mut transfer = pin!(transfer);
     let mut draining = false;
     loop {
@@ -189,7 +203,7 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
             Err(_) => return Next::Gone(Closed::Lost),
         };
         let reply = match command {
-            Ok(command) if command.verb == "ABOR" && sealed.load(Ordering::Relaxed) => {
+            Ok(command) if command.verb == "ABOR" && flow.is_sealed() => {
                 let reply = transfer.await;
                 if session.say(&reply).await.is_err() {
                     return Next::Gone(Closed::Lost);

@@ -149,8 +149,6 @@ impl Client {
         let mut data = self.data(port).await;
         data.write_all(content).await.unwrap();
         data.shutdown().await.unwrap();
-        // Tickets for the next data connection come this way, each good for one.
-        let _ = data.read_to_end(&mut Vec::new()).await;
         self.reply().await
     }
 
@@ -195,7 +193,7 @@ fn both_sides(version: &'static SupportedProtocolVersion) -> (TlsConnector, TlsS
     let client = client.with_root_certificates(roots).with_no_client_auth();
     let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
     let mut server = server.unwrap();
-    server.send_tls13_tickets = 6;
+    server.send_tls13_tickets = 16;
     server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     (TlsConnector::from(Arc::new(client)), TlsService::new(Arc::new(server), ftp::MODULE.resumption))
 }
