@@ -1,6 +1,6 @@
 //! Accounts, their addresses, and the domains whose mail is kept here.
 
-use crate::db::{Read, Row, SYSTEM, Tx, params};
+use crate::db::{Deed, Read, Row, SYSTEM, Tx, params};
 use crate::files::create_root;
 use crate::mail::create_inbox;
 use crate::{Actor, Error, Store, Timestamp};
@@ -124,7 +124,12 @@ impl Store {
                     set_password(tx, id, verifier)?;
                 }
                 let detail = format!("role={}", new.role.as_str());
-                tx.change(&actor, id, 0, "account.add", id, &new.name, &detail)?;
+                tx.change(
+                    &actor,
+                    id,
+                    0,
+                    &Deed { action: "account.add", object: id, target: &new.name, detail: &detail },
+                )?;
                 existing(tx, &new.name)
             })
             .await
@@ -232,7 +237,7 @@ impl Store {
             .write(move |tx| {
                 let account = existing(tx, &name)?;
                 work(tx, &account)?;
-                tx.change(&actor, account.id, 0, action, account.id, &name, "")
+                tx.change(&actor, account.id, 0, &Deed { action, object: account.id, target: &name, detail: "" })
             })
             .await
     }
@@ -255,7 +260,17 @@ impl Store {
                     let sql = "INSERT INTO addresses (address, account) VALUES ($1, $2) ON CONFLICT DO NOTHING";
                     tx.execute(sql, params![&address, account.id])?;
                 }
-                tx.change(&actor, SYSTEM, 0, "alias.set", 0, &address, &format!("to={}", names.join(",")))
+                tx.change(
+                    &actor,
+                    SYSTEM,
+                    0,
+                    &Deed {
+                        action: "alias.set",
+                        object: 0,
+                        target: &address,
+                        detail: &format!("to={}", names.join(",")),
+                    },
+                )
             })
             .await
     }
@@ -271,7 +286,7 @@ impl Store {
                 if tx.execute("DELETE FROM addresses WHERE address = $1", params![&address])? == 0 {
                     return Err(Error::invalid(format!("there is no alias {address}")));
                 }
-                tx.change(&actor, SYSTEM, 0, "alias.remove", 0, &address, "")
+                tx.change(&actor, SYSTEM, 0, &Deed { action: "alias.remove", object: 0, target: &address, detail: "" })
             })
             .await
     }
@@ -304,7 +319,7 @@ impl Store {
             .write(move |tx| {
                 let sql = "INSERT INTO domains (name, created) VALUES ($1, $2)";
                 tx.execute(sql, params![&domain, Timestamp::now()])?;
-                tx.change(&actor, SYSTEM, 0, "domain.add", 0, &domain, "")
+                tx.change(&actor, SYSTEM, 0, &Deed { action: "domain.add", object: 0, target: &domain, detail: "" })
             })
             .await
     }
@@ -320,7 +335,7 @@ impl Store {
                 if tx.execute("DELETE FROM domains WHERE name = $1", params![&domain])? == 0 {
                     return Err(Error::invalid(format!("{domain} is not a domain of this server")));
                 }
-                tx.change(&actor, SYSTEM, 0, "domain.remove", 0, &domain, "")
+                tx.change(&actor, SYSTEM, 0, &Deed { action: "domain.remove", object: 0, target: &domain, detail: "" })
             })
             .await
     }

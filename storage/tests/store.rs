@@ -1,5 +1,7 @@
 //! The store through its public face: durable, counted, audited, and tidy after a crash.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
 use std::path::Path;
 use std::time::Duration;
 

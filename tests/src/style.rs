@@ -168,14 +168,14 @@ fn lengths_are_reported() {
         let mut begun: Option<(usize, &str)> = None;
         for (number, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            if line.trim_start().split_whitespace().any(|word| word == "fn") && line.ends_with('{') && indent <= 4 {
+            if line.split_whitespace().any(|word| word == "fn") && line.ends_with('{') && indent <= 4 {
                 begun = Some((number, line.trim()));
-            } else if line.trim() == "}" && indent <= 4 {
-                if let Some((start, name)) = begun.take()
-                    && number - start > 70
-                {
-                    long.push(format!("{}: {name} has {} lines", path.display(), number - start));
-                }
+            } else if line.trim() == "}"
+                && indent <= 4
+                && let Some((start, name)) = begun.take()
+                && number - start > 70
+            {
+                long.push(format!("{}: {name} has {} lines", path.display(), number - start));
             }
         }
     }

@@ -85,6 +85,18 @@ pub struct Change {
     pub object: i64,
 }
 
+/// What a change is, as its audit record tells it.
+pub(crate) struct Deed<'a> {
+    /// `family.deed`, as `file.put`.
+    pub(crate) action: &'static str,
+    /// The id of the node, mailbox or row it is done to.
+    pub(crate) object: i64,
+    /// Its path, address or name.
+    pub(crate) target: &'a str,
+    /// More about it, as `key=value` pairs.
+    pub(crate) detail: &'a str,
+}
+
 /// A transaction that may change things.
 pub(crate) struct Tx<'a> {
     read: Read<'a>,
@@ -121,16 +133,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`Error::OverQuota`] when `delta` grows the account above its quota, [`Error::NotFound`] without the account.
-    pub(crate) fn change(
-        &mut self,
-        actor: &Actor,
-        account: i64,
-        delta: i64,
-        action: &'static str,
-        object: i64,
-        target: &str,
-        detail: &str,
-    ) -> Result<(), Error> {
+    pub(crate) fn change(&mut self, actor: &Actor, account: i64, delta: i64, deed: &Deed<'_>) -> Result<(), Error> {
+        let Deed { action, object, target, detail } = *deed;
         let number = self.returning(
             "UPDATE accounts SET used = used + $2, changes = changes + 1
              WHERE id = $1 AND ($2 <= 0 OR quota IS NULL OR used + $2 <= quota) RETURNING changes",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::tree::{self, NewNode};
 use super::{Check, Home, Node, Remove};
 use crate::audit::Entry;
-use crate::db::{Tx, params};
+use crate::db::{Deed, Tx, params};
 use crate::{Error, Timestamp, VPath};
 
 impl Home {
@@ -51,7 +51,12 @@ impl Home {
             }
             let id = tree::insert(tx, account, Some(parent.id), target.name(), &NewNode::folder())?;
             tree::touch(tx, parent.id)?;
-            tx.change(&actor, account, 0, "file.mkdir", id, target.as_str(), "")?;
+            tx.change(
+                &actor,
+                account,
+                0,
+                &Deed { action: "file.mkdir", object: id, target: target.as_str(), detail: "" },
+            )?;
             tree::find(tx, account, &target)?.ok_or(Error::NotFound)
         };
         self.change("file.mkdir", path, make).await.map(Arc::new)
@@ -84,7 +89,12 @@ impl Home {
             let freed = tree::remove(tx, &node)?;
             tree::touch(tx, parent)?;
             let detail = format!("size={freed}");
-            tx.change(&actor, account, -(freed as i64), "file.remove", node.id, target.as_str(), &detail)
+            tx.change(
+                &actor,
+                account,
+                -(freed as i64),
+                &Deed { action: "file.remove", object: node.id, target: target.as_str(), detail: &detail },
+            )
         };
         self.change("file.remove", path, remove).await
     }
@@ -110,7 +120,12 @@ impl Home {
             tree::touch(tx, old_parent)?;
             tree::touch(tx, place.parent)?;
             let detail = format!("to={target}");
-            tx.change(&actor, account, -(freed as i64), "file.rename", place.node.id, source.as_str(), &detail)?;
+            tx.change(
+                &actor,
+                account,
+                -(freed as i64),
+                &Deed { action: "file.rename", object: place.node.id, target: source.as_str(), detail: &detail },
+            )?;
             Ok(place.replaced.is_some())
         };
         self.change("file.rename", from, rename).await
@@ -131,7 +146,12 @@ impl Home {
             let (id, used) = tree::copy(tx, account, &place.node, place.parent, target.name())?;
             tree::touch(tx, place.parent)?;
             let detail = format!("to={target} size={used}");
-            tx.change(&actor, account, used as i64 - freed as i64, "file.copy", id, source.as_str(), &detail)?;
+            tx.change(
+                &actor,
+                account,
+                used as i64 - freed as i64,
+                &Deed { action: "file.copy", object: id, target: source.as_str(), detail: &detail },
+            )?;
             Ok(place.replaced.is_some())
         };
         self.change("file.copy", from, copy).await
@@ -147,7 +167,12 @@ impl Home {
             let mut node = tree::find(tx, account, &target)?.ok_or(Error::NotFound)?;
             tx.execute("UPDATE nodes SET modified = $2 WHERE id = $1", params![node.id, at])?;
             let detail = format!("modified={}", at.seconds());
-            tx.change(&actor, account, 0, "file.touch", node.id, target.as_str(), &detail)?;
+            tx.change(
+                &actor,
+                account,
+                0,
+                &Deed { action: "file.touch", object: node.id, target: target.as_str(), detail: &detail },
+            )?;
             node.modified = at;
             Ok(node)
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::tree::{self, NewNode};
 use super::{Check, Home, Node};
 use crate::blobs::{BlobRow, Staging, release};
-use crate::db::{Tx, params};
+use crate::db::{Deed, Tx, params};
 use crate::{Error, Timestamp, VPath};
 
 /// How a file is put.
@@ -178,7 +178,12 @@ impl Home {
         };
         let delta = row.size as i64 - old.as_ref().map_or(0, |old| old.size as i64);
         let detail = format!("size={} blob={}", row.size, row.hex());
-        tx.change(&self.actor, self.account, delta, "file.put", id, path.as_str(), &detail)?;
+        tx.change(
+            &self.actor,
+            self.account,
+            delta,
+            &Deed { action: "file.put", object: id, target: path.as_str(), detail: &detail },
+        )?;
         let node = tree::child(tx, parent.id, path.name())?.ok_or(Error::NotFound)?;
         Ok(Stored { node: Arc::new(node), created: old.is_none() })
     }

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::parse::{self, Parsed};
 use crate::blobs::{BlobRow, Staged, Staging};
-use crate::db::{Tx, params};
+use crate::db::{Deed, Tx, params};
 use crate::{Actor, Error, Store, Timestamp, TraceId};
 
 /// Up to this size a message is parsed at once; larger ones take turns, since each is held in memory meanwhile.
@@ -202,7 +202,12 @@ fn deliver(
             ],
         )?;
         let detail = format!("from=<{}> size={} blob={} uid={uid}", envelope.from, row.size, row.hex());
-        tx.change(actor, target.account, size, "mail.deliver", mailbox, &target.address, &detail)?;
+        tx.change(
+            actor,
+            target.account,
+            size,
+            &Deed { action: "mail.deliver", object: mailbox, target: &target.address, detail: &detail },
+        )?;
     }
     Ok(Delivered { size: row.size, mailboxes: targets.len() })
 }
