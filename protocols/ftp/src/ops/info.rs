@@ -46,7 +46,8 @@ pub(crate) async fn run(session: &mut Session, verb: &str, argument: &str) -> Re
         "REST" => restart(session, argument),
         "STAT" => status(session, argument).await,
         "SIZE" | "MDTM" | "MLST" => facts(session, verb, argument).await,
-        _ => hash(session, argument).await,
+        "HASH" => hash(session, argument).await,
+        other => Err(Reply::new(502, format!("{other} is not done here."))),
     };
     result.unwrap_or_else(|reply| reply)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::{Closed, DataConn, DataError, ReadError};
 use storage::{Check, Error, PutOptions, TraceId, VPath};
 
-use crate::codec::Command;
+use crate::codec::{Command, Malformed};
 use crate::reply::Reply;
 use crate::session::{LINE, Next, Route, Session};
 
@@ -58,6 +58,7 @@ async fn retrieve(session: &mut Session, argument: &str) -> Result<Next, Reply> 
             data.write(&piece).await.map_err(broken)?;
         }
         data.finish().await.map_err(broken)?;
+        metrics::counter!("wharfinger_ftp_files", "direction" => "out").increment(1);
         Ok(Reply::new(226, "All of it was sent."))
     };
     Ok(with_data(session, opening, Flow::Out, work).await)
@@ -199,7 +200,7 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
                 draining = true;
                 continue;
             }
-            Err(ReadError::TooLong) => continue,
+            Err(ReadError::TooLong) => Err(Malformed::Text),
             Err(_) => return Next::Gone(Closed::Lost),
         };
         let reply = match command {
@@ -222,7 +223,7 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
                 session.waiting.push_back(command);
                 continue;
             }
-            Err(_) => Reply::new(500, "That is not a command."),
+            Err(Malformed::Verb | Malformed::Text) => Reply::new(500, "That is not a command."),
         };
         if session.say(&reply).await.is_err() {
             return Next::Gone(Closed::Lost);
