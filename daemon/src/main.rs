@@ -42,8 +42,9 @@ fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Man) => {
-            let page = clap_mangen::Man::new(Cli::command());
-            page.render(&mut std::io::stdout()).map_err(|error| error.to_string())?;
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| error.to_string())?;
+            commands::print(&String::from_utf8_lossy(&page));
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
