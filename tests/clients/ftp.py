@@ -25,7 +25,8 @@ def same(one, other):
 def lftp(report, daemon, source):
     for scheme in ("ftp", "ftps"):
         back = daemon.folder / f"back-{scheme}"
-        settings = "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 1"
+        settings = ("set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; "
+                    "set net:max-retries 1")
         script = (f"{settings}; mirror -R --parallel=4 {source} up-{scheme}; mirror --parallel=4 up-{scheme} {back}; "
                   f"cls -l 'up-{scheme}/folder 1/*' | wc -l; rm -r up-{scheme}; exit")
         url = f"{scheme}://127.0.0.1:{daemon.port[scheme]}"
@@ -50,7 +51,8 @@ def curl(report, daemon):
             part = run(*words, "-r", "100-199", "-o", daemon.folder / "part", url)
             good = [up.returncode, more.returncode, down.returncode, part.returncode] == [0, 0, 0, 0]
             name = f"curl {version[-1]} over {scheme}"
-            report.check(f"{name}: up, resumed, down, a part", good, up.stderr + more.stderr + down.stderr + part.stderr)
+            report.check(f"{name}: up, resumed, down, a part", good,
+                         up.stderr + more.stderr + down.stderr + part.stderr)
             report.check(f"{name}: the bytes", (daemon.folder / "down").read_bytes() == content)
             report.check(f"{name}: the part", (daemon.folder / "part").read_bytes() == content[100:200])
             for made in ("down", "part"):
@@ -144,7 +146,8 @@ def others(report, daemon, source):
             up, down = run("rclone", "copy", *alone, source, remote), run("rclone", "copy", *alone, remote, back)
             check = run("rclone", "check", *alone, source, remote)
             codes = (up.returncode, down.returncode, check.returncode)
-            report.check(f"rclone copies over {scheme} and back", codes == (0, 0, 0), up.stderr[-800:] + down.stderr[-800:])
+            report.check(f"rclone copies over {scheme} and back", codes == (0, 0, 0),
+                         up.stderr[-800:] + down.stderr[-800:])
             report.check(f"rclone got back what it sent over {scheme}", back.exists() and same(source, back) == "")
 
 
@@ -162,7 +165,8 @@ def main():
         others(report, daemon, daemon.folder / "few")
         verified = daemon.cli("audit", "verify", check=False)
         report.check("the audit log is whole", verified.returncode == 0, verified.stdout + verified.stderr)
-        report.check("the log tells of no fault", "ERROR" not in daemon.log() and "panicked" not in daemon.log(), daemon.log()[-2000:])
+        log = daemon.log()
+        report.check("the log tells of no fault", "ERROR" not in log and "panicked" not in log, log[-2000:])
     finally:
         daemon.stop()
         daemon.remove()

@@ -85,8 +85,8 @@ async fn append(session: &mut Session, argument: &str) -> Result<Next, Reply> {
     receive(session, path, options, Reply::new(150, "Send what shall be appended.")).await
 }
 
-/// Keeps `offset` bytes of what stands there with this etag. Two who append at once must not undo each other: the second
-/// finds the file changed.
+/// Keeps `offset` bytes of what stands there with this etag. Two who append at once must not undo each other: the
+/// second finds the file changed.
 fn keeping(offset: u64, etag: Option<String>) -> PutOptions {
     let check: Check = Arc::new(move |now| match now.map(|node| &node.etag) == etag.as_ref() {
         true => Ok(()),
@@ -182,8 +182,8 @@ where
     listen_during(session, transfer, &flow).await
 }
 
-/// Answers ABOR and STAT during a transfer (RFC 959 §4.1.3). The rest waits for its end, NOOP too: who pipelines would take
-/// its 200 for the transfer's.
+/// Answers ABOR and STAT during a transfer (RFC 959 §4.1.3). The rest waits for its end, NOOP too: who pipelines would
+/// take its 200 for the transfer's.
 async fn listen_during(session: &mut Session, transfer: impl Future<Output = Reply>, flow: &Flow) -> Next {
     let mut transfer = pin!(transfer);
     let mut draining = false;
