@@ -161,8 +161,8 @@ impl Conn {
 }
 
 impl DataSide {
-    /// The same, for data that the client sends. It gets no TLS 1.3 tickets: one that writes alone leaves them unread, and
-    /// its system then ends the connection with a reset, in which the last of the data may be lost. curl does so.
+    /// The same, for data that the client sends. It gets no TLS 1.3 tickets: one that writes alone leaves them unread,
+    /// and its system then ends the connection with a reset, in which the last of the data may be lost. curl does so.
     #[must_use]
     pub fn receiving(mut self) -> Self {
         if let Some(config) = &mut self.tls {
