@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::{Module, TlsService};
+use protocol::{Module, Resumption, TlsService};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,8 +15,10 @@ use crate::modules::MODULES;
 
 /// How many years the self-signed certificate lasts.
 const YEARS: i32 = 10;
-/// How many tickets a TLS 1.3 client gets: FTP clients use one for each data connection.
-const TICKETS: usize = 4;
+/// How many tickets a TLS 1.3 client gets where any later connection may use one, and where data connections do: those
+/// of a client that uses each ticket once and only uploads must last for the whole session.
+const TICKETS: usize = 2;
+const TICKETS_FOR_DATA: usize = 16;
 
 /// The TLS services of all modules. Ticket keys outlast a reload, so that clients can go on to resume.
 pub(crate) struct Tls {
@@ -99,7 +101,10 @@ impl Identity {
             .map_err(|error| format!("{} and its key cannot be used: {error}", self.place.display()))?;
         server.alpn_protocols = module.alpn.iter().map(|id| id.as_bytes().to_vec()).collect();
         server.ticketer = tickets;
-        server.send_tls13_tickets = TICKETS;
+        server.send_tls13_tickets = match module.resumption {
+            Resumption::Service => TICKETS,
+            Resumption::Connection => TICKETS_FOR_DATA,
+        };
         Ok(Arc::new(server))
     }
 }

@@ -164,10 +164,16 @@ impl Session {
         if rule.login && !matches!(self.state, State::User(_)) {
             return self.strike(Reply::new(530, "Log in first with USER and PASS."));
         }
+        // Errors count in a row: a session of hours may hold a few commands that are not known here.
+        if rule.login {
+            self.strikes = 0;
+        }
         let next = self.dispatch(&command).await;
         // REST holds for the next transfer, RNFR for the very next command (RFC 959 §4.1.3).
         if let State::User(user) = &mut self.state {
-            if !matches!(command.verb.as_str(), "REST" | "PASV" | "EPSV" | "PORT" | "EPRT" | "TYPE") {
+            // Not dropped earlier: a client that asks for SIZE in between was told 350, and would take the whole file
+            // for the rest of it.
+            if matches!(command.verb.as_str(), "RETR" | "STOR" | "STOU" | "APPE" | "LIST" | "NLST" | "MLSD") {
                 user.offset = 0;
             }
             if command.verb != "RNFR" {

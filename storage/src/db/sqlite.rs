@@ -17,6 +17,8 @@ use crate::audit::Head;
 const BATCH: usize = 512;
 /// Readers; each is a thread with its own connection.
 const READERS: usize = 3;
+/// KiB of pages that each connection keeps; hot reads are cached above it.
+const CACHE: i32 = 4096;
 /// Pages of the write-ahead log (4 KiB each) after which the writer folds it into the database.
 const CHECKPOINT: u32 = 8192;
 
@@ -99,7 +101,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(256);
     Ok(connection)

@@ -128,9 +128,11 @@ async fn receive(session: &mut Session, path: VPath, options: PutOptions, openin
         }
         seal.store(true, Ordering::Relaxed);
         // Durable first, acknowledged then.
-        let stored = upload.commit().await?;
-        // The client has closed its side; what it thinks of ours does not matter any more.
+        let stored = upload.commit().await;
+        // In order even when nothing was stored: a client that waits for our close_notify would otherwise see a broken
+        // connection, and not the reply that says why. What it thinks of it does not matter any more.
         let _ = data.finish().await;
+        let stored = stored?;
         metrics::counter!("wharfinger_ftp_files", "direction" => "in").increment(1);
         Ok(Reply::new(226, format!("{} bytes are stored; trace id {trace}.", stored.node.size)))
     };
