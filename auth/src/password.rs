@@ -1,21 +1,28 @@
 //! Argon2id (RFC 9106), at a bounded number of computations at once: each takes its memory and a core.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::Secret;
 
 /// How many computations run at once.
 const AT_ONCE: usize = 2;
+/// How many bytes of a new verifier are the hash.
+const OUTPUT: usize = 32;
+
+/// The memory of past computations, for the next ones to work in: an allocator would keep some for each thread that
+/// ever computed.
+type Memory = Mutex<Vec<Vec<Block>>>;
 
 /// Makes and checks password verifiers.
 #[derive(Clone)]
 pub(crate) struct Passwords {
     params: Params,
     turns: Arc<Semaphore>,
+    memory: Arc<Memory>,
     /// The verifier of a password nobody has, so that an unknown name costs the same time.
     decoy: Arc<str>,
 }
@@ -28,25 +35,23 @@ impl Passwords {
     pub(crate) fn new(memory: u32, passes: u32) -> Result<Self, String> {
         let params = Params::new(memory, passes, 1, None)
             .map_err(|error| format!("argon2 does not allow memory = {memory}, passes = {passes}: {error}"))?;
-        let decoy = hash(&params, &random_password()?)?;
-        Ok(Passwords { params, turns: Arc::new(Semaphore::new(AT_ONCE)), decoy: decoy.into() })
+        let memory = Arc::default();
+        let decoy = hash(&memory, &params, &random_password()?)?;
+        Ok(Passwords { params, turns: Arc::new(Semaphore::new(AT_ONCE)), memory, decoy: decoy.into() })
     }
 
     /// The verifier of a new password.
     pub(crate) async fn verifier(&self, password: Secret) -> Result<String, String> {
-        let params = self.params.clone();
-        self.run(move || hash(&params, password.bytes())).await?
+        let (params, memory) = (self.params.clone(), self.memory.clone());
+        self.run(move || hash(&memory, &params, password.bytes())).await?
     }
 
     /// Whether `password` is the one that `verifier` was made of; the same work without a verifier.
     pub(crate) async fn matches(&self, verifier: Option<String>, password: Secret) -> Result<bool, String> {
         let known = verifier.is_some();
         let verifier = verifier.unwrap_or_else(|| self.decoy.to_string());
-        let right = self.run(move || {
-            // The cost stands in the verifier itself, so that old ones go on to be checked as they were made.
-            PasswordHash::new(&verifier)
-                .is_ok_and(|hash| Argon2::default().verify_password(password.bytes(), &hash).is_ok())
-        });
+        let memory = self.memory.clone();
+        let right = self.run(move || is_right(&memory, &verifier, password.bytes()).unwrap_or(false));
         Ok(right.await? && known)
     }
 
@@ -56,12 +61,54 @@ impl Passwords {
     }
 }
 
-fn hash(params: &Params, password: &[u8]) -> Result<String, String> {
+fn hash(memory: &Memory, params: &Params, password: &[u8]) -> Result<String, String> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| error.to_string())?;
+    let output =
+        compute(memory, (Version::V0x13, params), password, &salt, OUTPUT).map_err(|error| error.to_string())?;
     let salt = SaltString::encode_b64(&salt).map_err(|error| error.to_string())?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    argon2.hash_password(password, &salt).map(|hash| hash.to_string()).map_err(|error| error.to_string())
+    let verifier = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(|error| error.to_string())?,
+        salt: Some(salt.as_salt()),
+        hash: Some(output),
+    };
+    Ok(verifier.to_string())
+}
+
+/// The cost stands in the verifier itself, so that old ones go on to be checked as they were made.
+fn is_right(memory: &Memory, verifier: &str, password: &[u8]) -> argon2::password_hash::Result<bool> {
+    let verifier = PasswordHash::new(verifier)?;
+    let (Some(salt), Some(expected)) = (verifier.salt, verifier.hash) else { return Ok(false) };
+    if verifier.algorithm != Algorithm::Argon2id.ident() {
+        return Ok(false);
+    }
+    let version = verifier.version.map_or(Ok(Version::V0x13), Version::try_from)?;
+    let mut bytes = [0; argon2::password_hash::Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let params = Params::try_from(&verifier)?;
+    // Compared in constant time by `Output`.
+    Ok(compute(memory, (version, &params), password, salt, expected.len())? == expected)
+}
+
+fn compute(
+    memory: &Memory,
+    (version, params): (Version, &Params),
+    password: &[u8],
+    salt: &[u8],
+    length: usize,
+) -> argon2::password_hash::Result<Output> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+    let mut blocks = memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+    if blocks.len() < params.block_count() {
+        blocks = vec![Block::default(); params.block_count()];
+    }
+    let output = Output::init_with(length, |output| {
+        argon2.hash_password_into_with_memory(password, salt, output, &mut blocks).map_err(Into::into)
+    });
+    memory.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+    output
 }
 
 fn random_password() -> Result<[u8; 32], String> {

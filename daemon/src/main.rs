@@ -12,11 +12,15 @@ mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use config::Config;
+
+/// Threads for disk and password work. Their work is short; more of them would only keep more memory.
+const BLOCKING: usize = 24;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,6 +57,8 @@ fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
     commands::become_owner(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(Duration::from_secs(3))
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
     match cli.command {

@@ -24,7 +24,7 @@ use crate::{Error, Timestamp, TraceId};
 /// Up to this size a content lives in the database.
 const SMALL: usize = 64 << 10;
 /// How much is gathered before it is written to a file at once.
-const WRITE: usize = 512 << 10;
+const WRITE: usize = 256 << 10;
 /// How much is written before the disk is told to begin storing it, so that the last sync is short.
 const SYNC: u64 = 64 << 20;
 /// How much is read from a file at once.
@@ -523,8 +523,9 @@ fn read_ahead(file: &Arc<File>, at: &mut u64, end: u64) -> Option<JoinHandle<io:
     let (file, offset, length) = (file.clone(), *at, (end - *at).min(READ));
     *at += length;
     (length > 0).then(|| {
+        // Made here and not on the thread that fills it: memory freed where it was made is used again at once.
+        let mut piece = vec![0; length as usize];
         tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; length as usize];
             file.read_exact_at(&mut piece, offset)?;
             Ok(Bytes::from(piece))
         })

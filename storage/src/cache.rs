@@ -18,7 +18,7 @@ const GROUPS: usize = 4096;
 /// How many paths are remembered.
 const PATHS: usize = 20_000;
 /// How many bytes of small contents are remembered.
-const CONTENTS: u64 = 16 << 20;
+const CONTENTS: u64 = 8 << 20;
 
 /// The caches of one store.
 pub(crate) struct Caches {
