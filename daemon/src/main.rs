@@ -28,6 +28,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // First of all: with two providers in one graph rustls would not know which to take.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Huge pages would double the daemon's memory: the allocator spreads many small pieces over each. Where the system
+    // does not know them, there is nothing to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cli = Cli::parse();
     match run(cli, arguments) {
