@@ -109,7 +109,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Accepts connections until the task is aborted or the daemon drains.
-pub(crate) fn accept(socket: TcpListener, door: Door) -> JoinHandle<()> {
+pub(crate) fn accept(socket: Arc<TcpListener>, door: Door) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut stop = door.stop.clone();
         loop {

@@ -71,7 +71,7 @@ fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) => {
-            let text = runtime.block_on(commands::check(&config))?;
+            let text = runtime.block_on(commands::check(&config, cli.global.json))?;
             commands::print(&text);
             Ok(ExitCode::SUCCESS)
         }

@@ -10,6 +10,7 @@ use auth::{Authority, Peer, Role, Secret};
 use protocol::{Listener, Module, PassivePorts, Protocol, Services, Shutdown, TlsMode};
 use sd_notify::NotifyState;
 use storage::{Actor, NewAccount, Store};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -31,8 +32,14 @@ struct Daemon {
     stop: Shutdown,
     protocols: HashMap<&'static str, Current>,
     /// Every listener that is bound, with its accept loop.
-    listening: HashMap<(String, SocketAddr, &'static str, TlsMode), JoinHandle<()>>,
+    listening: HashMap<Key, (Arc<TcpListener>, JoinHandle<()>)>,
 }
+
+/// A listener's name, address, protocol and mode.
+type Key = (String, SocketAddr, &'static str, TlsMode);
+
+/// The protocols as a configuration wants them.
+pub(crate) type Built = Vec<(&'static Module, Arc<dyn Protocol>)>;
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -55,8 +62,9 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
         listening: HashMap::new(),
         store: store.clone(),
     };
-    daemon.build(&config, &authority)?;
-    daemon.listen(&config.listen)?;
+    daemon.install(build(&config, &authority)?);
+    let sockets = daemon.bind(&config.listen)?;
+    daemon.listen(&config.listen, sockets);
     telemetry::serve(&config.telemetry.bind, &metrics, &stop)?;
     let maintenance = tokio::spawn({
         let store = store.clone();
@@ -130,17 +138,22 @@ async fn first_admin(store: &Store, authority: &Authority) -> Result<Option<Stri
     Ok(Some(password))
 }
 
+/// Makes every protocol from its part of the configuration.
+pub(crate) fn build(config: &Config, authority: &Arc<Authority>) -> Result<Built, String> {
+    let services = Services { auth: authority.clone(), hostname: config.hostname.as_str().into() };
+    let mut built = Vec::new();
+    for module in MODULES {
+        let table = config.modules.get(module.name).cloned().unwrap_or_default();
+        let protocol = (module.build)(table, services.clone())
+            .map_err(|error| crate::config::explain(error.module, &error.message))?;
+        built.push((*module, protocol));
+    }
+    Ok(built)
+}
+
 impl Daemon {
-    /// Makes every protocol from its part of the configuration; connections to come use the new ones.
-    fn build(&mut self, config: &Config, authority: &Arc<Authority>) -> Result<(), String> {
-        let services = Services { auth: authority.clone(), hostname: config.hostname.as_str().into() };
-        let mut built: Vec<(&'static Module, Arc<dyn Protocol>)> = Vec::new();
-        for module in MODULES {
-            let table = config.modules.get(module.name).cloned().unwrap_or_default();
-            let protocol = (module.build)(table, services.clone())
-                .map_err(|error| crate::config::explain(error.module, &error.message))?;
-            built.push((module, protocol));
-        }
+    /// Lets the connections to come use these protocols.
+    fn install(&mut self, built: Built) {
         for (module, protocol) in built {
             if let Some(work) = protocol.clone().background(self.stop.clone()) {
                 tokio::spawn(work);
@@ -150,28 +163,34 @@ impl Daemon {
                 None => drop(self.protocols.insert(module.name, Arc::new(RwLock::new(protocol)))),
             }
         }
-        Ok(())
     }
 
-    /// Binds what is wanted and not bound yet, then lets go of what is no longer wanted.
-    fn listen(&mut self, wanted: &[Listen]) -> Result<(), String> {
-        let mut keys = Vec::new();
-        let mut fresh = Vec::new();
-        for listen in wanted {
-            for &address in &listen.bind {
-                let key = (listen.name.clone(), address, listen.protocol, listen.tls);
-                if !self.listening.contains_key(&key) {
-                    // One that only changed its name or mode holds the address still.
-                    let holder = self.listening.keys().find(|held| held.1 == address).cloned();
-                    if let Some(task) = holder.and_then(|held| self.listening.remove(&held)) {
-                        task.abort();
-                    }
-                    fresh.push((key.clone(), listen::bind(address)?));
-                }
-                keys.push(key);
-            }
+    /// A socket for every listener that is wanted and not there yet. An address whose listener only changed its name,
+    /// protocol or mode keeps its socket, so that nobody is turned away meanwhile.
+    fn bind(&self, wanted: &[Listen]) -> Result<Vec<(Key, Arc<TcpListener>)>, String> {
+        let mut sockets: Vec<(Key, Arc<TcpListener>)> = Vec::new();
+        for key in wanted.iter().flat_map(keys).filter(|key| !self.listening.contains_key(key)) {
+            let holder = self.listening.iter().find(|(held, _)| held.1 == key.1);
+            let socket = match holder {
+                Some((_, (socket, _))) => socket.clone(),
+                None => Arc::new(listen::bind(key.1)?),
+            };
+            sockets.push((key, socket));
         }
-        for (key, socket) in fresh {
+        Ok(sockets)
+    }
+
+    /// Lets go of what is no longer wanted and accepts on the new sockets.
+    fn listen(&mut self, wanted: &[Listen], sockets: Vec<(Key, Arc<TcpListener>)>) {
+        let wanted: Vec<Key> = wanted.iter().flat_map(keys).collect();
+        self.listening.retain(|key, (_, task)| {
+            let stays = wanted.contains(key);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (key, socket) in sockets {
             let Some((module, protocol)) = modules::speaking(key.2) else { continue };
             let Some(current) = self.protocols.get(module.name) else { continue };
             let listener = Arc::new(Listener {
@@ -188,19 +207,13 @@ impl Daemon {
                 places: self.places.clone(),
                 stop: self.stop.clone(),
             };
-            self.listening.insert(key, listen::accept(socket, door));
+            let task = listen::accept(socket.clone(), door);
+            self.listening.insert(key, (socket, task));
         }
-        self.listening.retain(|key, task| {
-            let stays = keys.contains(key);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        Ok(())
     }
 
-    /// Reads the configuration and the certificate anew. When anything is wrong with them nothing changes.
+    /// Reads the configuration and the certificate anew. When anything is wrong with them nothing changes: what can
+    /// fail comes first.
     fn reload(
         &mut self,
         load: &dyn Fn() -> Result<Config, String>,
@@ -209,10 +222,12 @@ impl Daemon {
         let config = load()?;
         let filter = telemetry::filter(&config.log)?;
         let authority = authority(&self.store, &config)?;
+        let built = build(&config, &authority)?;
+        let sockets = self.bind(&config.listen)?;
         self.tls.reload(&config)?;
-        self.build(&config, &authority)?;
+        self.install(built);
         self.places.set_limits(config.limits.clone());
-        self.listen(&config.listen)?;
+        self.listen(&config.listen, sockets);
         level.reload(filter).map_err(|error| error.to_string())?;
         Ok(config)
     }
@@ -224,7 +239,7 @@ impl Daemon {
         terminate: &mut tokio::signal::unix::Signal,
         interrupt: &mut tokio::signal::unix::Signal,
     ) {
-        for task in self.listening.values() {
+        for (_, (_, task)) in self.listening.drain() {
             task.abort();
         }
         tracing::info!(connections = self.places.taken(), "draining");
@@ -242,6 +257,11 @@ impl Daemon {
             _ = interrupt.recv() => tracing::warn!("stopped at once"),
         }
     }
+}
+
+/// What identifies the listeners of one table.
+fn keys(listen: &Listen) -> impl Iterator<Item = Key> {
+    listen.bind.iter().map(|&address| (listen.name.clone(), address, listen.protocol, listen.tls))
 }
 
 /// What listens where, and what to try first.

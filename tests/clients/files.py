@@ -54,7 +54,8 @@ class Https:
 
 
 def lftp(daemon, user, scheme, *commands):
-    settings = "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 1"
+    settings = ("set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; "
+                "set net:max-retries 1")
     return run("lftp", "-u", f"{user},{PASSWORD}", "-e", "; ".join((settings, *commands, "exit")),
                f"{scheme}://127.0.0.1:{daemon.port[scheme]}", timeout=900)
 
@@ -90,7 +91,8 @@ def read_back(report, daemon, sent):
         report.check(f"curl reads every file of {user} over HTTPS, {time.time() - begun:.0f} s", done.returncode == 0,
                      done.stderr)
         found = hashes(back)
-        report.check(f"every sha256 is equal ({len(found)} files)", found == sent, set(found.items()) ^ set(sent.items()))
+        report.check(f"every sha256 is equal ({len(found)} files)", found == sent,
+                     set(found.items()) ^ set(sent.items()))
         run("rm", "-r", back)
     public = {name.removeprefix("public/"): digest for name, digest in sent.items() if name.startswith("public/")}
     back = daemon.folder / "site"
@@ -129,7 +131,8 @@ def ranges(report, daemon, folder):
         report.check("each part says where it lies", [tuple(map(int, head.groups())) for head in heads if head]
                      == [(first, last, BIG) for first, last in many], heads)
         status, _, headers = Https(daemon, "alice")("GET", "/dav/big", Range=f"bytes={BIG}-")
-        report.check("a part behind the end is 416", (status, headers["content-range"]) == (416, f"bytes */{BIG}"), status)
+        report.check("a part behind the end is 416", (status, headers["content-range"]) == (416, f"bytes */{BIG}"),
+                     status)
 
 
 def crossing(report, daemon):
@@ -167,7 +170,8 @@ def resuming(report, daemon, folder, sent):
         with open(folder / "big", "rb") as file:
             half.write_bytes(file.read(200 << 20))
         done = lftp(daemon, "alice", scheme, f"get -c big -o {half}")
-        report.check(f"lftp resumes a download over {scheme}", done.returncode == 0 and sha256(half) == sent["big"], done)
+        report.check(f"lftp resumes a download over {scheme}", done.returncode == 0 and sha256(half) == sent["big"],
+                     done)
     with open(half, "r+b") as file:
         file.truncate(900 << 20)
     cut = lftp(daemon, "alice", "ftp", f"put {half} -o again")
@@ -184,16 +188,17 @@ def killed(report, daemon, folder):
     web("PUT", "/dav/kept", b"what was there")
     for scheme, port, path in (("ftp", "ftp", "/"), ("ftps", "ftps", "/"), ("https", "https", "/dav/")):
         for name, before in (("new", (404, None)), ("kept", (200, b"what was there"))):
-            client = subprocess.Popen(["curl", "-sSk", "--ssl-reqd", "-u", f"bob:{PASSWORD}", "--limit-rate", "20M", "-T",
-                                       folder / "big", f"{scheme}://127.0.0.1:{daemon.port[port]}{path}{name}"])
+            client = subprocess.Popen(["curl", "-sSk", "--ssl-reqd", "-u", f"bob:{PASSWORD}", "--limit-rate", "20M",
+                                       "-T", folder / "big", f"{scheme}://127.0.0.1:{daemon.port[port]}{path}{name}"])
             time.sleep(2)
             running = client.poll() is None
             client.kill()
             client.wait()
             time.sleep(1)
             status, content, _ = web("GET", f"/dav/{name}")
+            good = running and status == before[0] and before[1] in (None, content)
             report.check(f"an upload killed over {scheme} leaves {'nothing' if before[0] == 404 else 'the old file'}",
-                         running and status == before[0] and before[1] in (None, content), (running, status, content[:80]))
+                         good, (running, status, content[:80]))
     client = ftps.login(daemon.port["ftp"], "bob", PASSWORD)
     report.check("and no other name beside it", set(client.nlst()) <= {"big", "kept", "public"}
                  | {f"folder {number}" for number in range(1, 10)}, client.nlst())

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The daemon's life: the first run without a configuration, what it says to try, reload, drain, the command line."""
 
-import http.client, json, os, pathlib, re, signal, socket, ssl, subprocess, tempfile, time, urllib.request
+import http.client, io, json, os, pathlib, re, signal, socket, ssl, subprocess, tempfile, time, urllib.request
 
 import ftps
-from harness import BINARY, Daemon, Report, run
+from harness import BINARY, Daemon, Report, free_ports, run
 
 PASSWORD = "a long enough password"
 SPACE = f"wharfinger-{os.getpid()}"
+PER_ADDRESS = 30
 
 
 def first_run(report):
@@ -36,7 +37,8 @@ def first_run(report):
                 report.check("three commands to try", len([line for line in tries if line.startswith("  ")]) == 3, text)
                 for line in tries:
                     done = run(*inside, "bash", "-c", line.strip(), cwd=folder)
-                    report.check(f"works as printed: {line.strip().split(' ')[0]} …", done.returncode == 0, (line, done))
+                    report.check(f"works as printed: {line.strip().split(' ')[0]} …", done.returncode == 0,
+                                 (line, done))
             daemon.send_signal(signal.SIGTERM)
             report.check(f"{start} run: ends on SIGTERM", daemon.wait(40) == 0, log.read_text())
     finally:
@@ -44,8 +46,8 @@ def first_run(report):
 
 
 def certificate(daemon, name):
-    done = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}", "-keyout",
-               daemon.folder / "key.pem", "-out", daemon.folder / "cert.pem")
+    done = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}",
+               "-keyout", daemon.folder / "key.pem", "-out", daemon.folder / "cert.pem")
     assert done.returncode == 0, done.stderr
 
 
@@ -55,36 +57,85 @@ def subject(port):
     return run("openssl", "x509", "-noout", "-subject", input=ssl.DER_cert_to_PEM_cert(der)).stdout
 
 
+def hangup(daemon, text):
+    """Sends SIGHUP with another configuration; what the log said to it."""
+    before = len(daemon.log())
+    daemon.config.write_text(text)
+    daemon.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        time.sleep(0.05)
+        told = daemon.log()[before:]
+        if "read anew" in told or "nothing was changed" in told:
+            break
+    return [json.loads(line) for line in told.splitlines()]
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def reload(report, daemon):
     open_session = ftps.login(daemon.port["ftp"], "alice", PASSWORD)
-    certificate(daemon, "second.test")
     good = daemon.config.read_text()
-    daemon.process.send_signal(signal.SIGHUP)
-    time.sleep(1)
+    certificate(daemon, "second.test")
+    hangup(daemon, good)
     report.check("SIGHUP: a new certificate is served", "second.test" in subject(daemon.port["https"]))
     report.check("SIGHUP: an open session goes on", open_session.nlst() == [])
-    daemon.config.write_text(good + "\n[limits]\nper_adress = 3\n")
-    checked = daemon.cli("check", check=False)
-    report.check("check names the nearest key", checked.returncode == 1 and '"per_address"' in checked.stderr, checked.stderr)
-    daemon.process.send_signal(signal.SIGHUP)
-    time.sleep(1)
-    report.check("SIGHUP: a wrong configuration changes nothing and is told of", "per_adress" in daemon.log())
-    report.check("SIGHUP: and the daemon serves on", open_session.pwd() == "/")
-    extra = daemon.port["https"] + 2000
-    changed = re.sub(r'\[listen\.ftps\].*?(?=\[|\Z)', "", good, flags=re.S)
-    daemon.config.write_text(changed + f'\n[listen.more]\nprotocol = "https"\nbind = "127.0.0.1:{extra}"\ntls = "implicit"\n')
-    daemon.process.send_signal(signal.SIGHUP)
-    time.sleep(1)
-    report.check("SIGHUP: an added listener serves", "second.test" in subject(extra))
-    closed = socket.socket().connect_ex(("127.0.0.1", daemon.port["ftps"])) != 0
-    report.check("SIGHUP: a removed listener is closed", closed)
+
+    # Each of these is wrong in another place, and comes with another certificate and another listener.
+    certificate(daemon, "third.test")
+    spare, = free_ports(1)
+    added = f'\n[listen.more]\nprotocol = "https"\nbind = "127.0.0.1:{spare}"\ntls = "implicit"\n'
+    taken = socket.create_server(("127.0.0.1", 0))
+    for what, wrong, names in (
+            ("an unknown key", "[limits]\nper_adress = 3\n", '"per_address"'),
+            ("an unknown key of a protocol", "[smtp]\nmax_mesage = 3\n", '"max_message"'),
+            ("broken TOML", "[limits\n", "TOML"),
+            ("a level that is none", "", "[log]"),
+            ("an address that is taken", f'[listen.taken]\nprotocol = "ftp"\ntls = "starttls"\n'
+             f'bind = "127.0.0.1:{taken.getsockname()[1]}"\n', "another program listens there")):
+        text = good.replace('format = "json"', 'format = "json"\nlevel = "a=b=c"') if not wrong else good + wrong
+        told = [line for line in hangup(daemon, text + added) if line["level"] == "ERROR"]
+        good_line = len(told) == 1 and names.lower() in told[0]["error"].lower()
+        report.check(f"SIGHUP with {what} logs one clear line", good_line, told)
+        kept = "second.test" in subject(daemon.port["https"]) and not listens(spare) and open_session.pwd() == "/"
+        report.check(f"SIGHUP with {what} changes nothing", kept, daemon.log()[-500:])
+        if "unknown" in what:
+            checked = daemon.cli("check", check=False)
+            report.check(f"check names the nearest key for {what}", checked.returncode == 1 and names in checked.stderr
+                         and checked.stderr.count("\n") == 1, checked)
+
+    changed = re.sub(r"\[listen\.ftps\].*?(?=\[|\Z)", "", good, flags=re.S).replace("[listen.https]", "[listen.web]")
+    hangup(daemon, changed + added)
+    report.check("SIGHUP: an added listener serves", listens(spare) and "third.test" in subject(spare))
+    report.check("SIGHUP: a removed listener is closed", not listens(daemon.port["ftps"]))
+    report.check("SIGHUP: a renamed listener serves on", "third.test" in subject(daemon.port["https"]))
+    report.check("SIGHUP: and the open session goes on", open_session.nlst() == [])
+    told = hangup(daemon, good)
+    closed = not listens(spare) and listens(daemon.port["ftps"]) and listens(daemon.port["https"])
+    report.check("SIGHUP: and all of it back", closed, told)
+    open_session.quit()
+
+
+def limits(report, daemon):
+    """The environment said PER_ADDRESS connections; one more is told why and turned away."""
+    held = []
+    for _ in range(PER_ADDRESS + 1):
+        held.append(socket.create_connection(("127.0.0.1", daemon.port["ftp"]), 10))
+        held[-1].settimeout(10)
+    greetings = [client.recv(200)[:3] for client in held]
+    report.check("the environment overrides a limit", greetings == [b"220"] * PER_ADDRESS + [b"421"], greetings[-2:])
+    for client in held:
+        client.close()
 
 
 def observe(report, daemon):
     plain = http.client.HTTPConnection("127.0.0.1", daemon.port["http"])
     plain.request("GET", "/x?y")
     answer = plain.getresponse()
-    report.check("plain HTTP redirects to HTTPS", answer.status == 308 and answer.headers["Location"].startswith("https://"))
+    report.check("plain HTTP redirects to HTTPS",
+                 answer.status == 308 and answer.headers["Location"].startswith("https://"))
     health = urllib.request.urlopen(f"http://127.0.0.1:{daemon.telemetry}/healthz").read()
     metrics = urllib.request.urlopen(f"http://127.0.0.1:{daemon.telemetry}/metrics").read().decode()
     report.check("/healthz", health == b"ok\n", health)
@@ -93,31 +144,66 @@ def observe(report, daemon):
     report.check("the log is JSON", lines and all(json.loads(line)["level"] for line in lines))
 
 
+COMMANDS = ["user add carol --password-stdin --quota 1G", "user list", "user show carol", "user disable carol",
+            "user passwd carol --password-stdin", "user quota carol 2G", "user enable carol",
+            "alias add sales@localhost alice carol", "alias list", "alias remove sales@localhost",
+            "domain add example.org", "domain list", "domain remove example.org", "user remove carol", "user add dora",
+            "user passwd dora", "user remove dora", "audit tail -n 3",
+            "audit query --user alice --action auth --outcome done --limit 5", "audit verify", "status", "check"]
+
+
 def command_line(report, daemon, when):
-    for words in (["user", "list"], ["user", "show", "alice"], ["alias", "list"], ["domain", "list"], ["audit", "tail"],
-                  ["audit", "query", "--user", "alice"], ["audit", "verify"], ["status"]):
-        plain, made = daemon.cli(*words, check=False), daemon.cli(*words, "--json", check=False)
-        good = plain.returncode == 0 and made.returncode == 0 and json.loads(made.stdout) is not None
-        report.check(f"{' '.join(words)} {when}", good, (plain.stderr, made.stderr))
-    short = daemon.cli("user", "add", "carol", "--password-stdin", input="short\n", check=False)
-    report.check(f"a short password is refused {when}", short.returncode == 1 and "8 characters" in short.stderr, short.stderr)
-    twice = daemon.cli("user", "add", "alice", check=False)
-    report.check(f"an account is not added twice {when}", twice.returncode == 1 and "already" in twice.stderr, twice.stderr)
+    """Every command, in words and as JSON: each of them undoes what it did."""
+    for more in ([], ["--json"]):
+        wrong = {}
+        for words in COMMANDS:
+            given = PASSWORD + "\n" if "--password-stdin" in words else None
+            done = daemon.cli(*words.split(), *more, input=given, check=False)
+            good = done.returncode == 0 and done.stdout and not done.stderr
+            try:
+                good = good and (not more or json.loads(done.stdout) is not None)
+            except ValueError:
+                good = False
+            if not good:
+                wrong[words] = (done.returncode, done.stdout, done.stderr)
+        report.check(f"{len(COMMANDS)} commands {when}{' as JSON' if more else ''}", not wrong, wrong)
+    for what, words, given, told in (
+            ("a short password", "user add eve --password-stdin", "short\n", "8 characters"),
+            ("a short new password", "user passwd alice --password-stdin", "short\n", "8 characters"),
+            ("no password", "user add eve --password-stdin", "\n", "no password"),
+            ("an account that is there", "user add alice", None, "already"),
+            ("an account that is not", "user show nobody", None, "nobody"),
+            ("an alias for nobody", "alias add x@localhost nobody", None, "nobody"),
+            ("an address that is none", "alias add x alice", None, ""),
+            ("a trace id that is none", "trace x", None, "sixteen")):
+        done = daemon.cli(*words.split(), input=given, check=False)
+        good = done.returncode == 1 and told in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
+        report.check(f"{what} is refused in one line {when}", good, done)
 
 
 def drain(report, daemon):
-    """An upload under way at SIGTERM may end, and is kept."""
-    client = ftps.login(daemon.port["ftp"], "alice", PASSWORD)
+    """A slow upload and a slow download under way at SIGTERM may end."""
+    content = os.urandom(40_000_000)
+    client, web = (ftps.login(daemon.port["ftp"], "alice", PASSWORD) for _ in range(2))
+    web.storbinary("STOR large", io.BytesIO(content))
+    web.quit()
     data = client.transfercmd("STOR drained")
     data.sendall(b"x" * 100_000)
+    back = daemon.folder / "large"
+    download = subprocess.Popen(["curl", "-sSfk", "--limit-rate", "10M", "-u", f"alice:{PASSWORD}", "-o", back,
+                                 f"https://127.0.0.1:{daemon.port['https']}/dav/large"])
+    time.sleep(1)
     daemon.process.send_signal(signal.SIGTERM)
     time.sleep(1)
-    refused = socket.socket().connect_ex(("127.0.0.1", daemon.port["ftp"])) != 0
-    report.check("draining: nobody new is taken", refused)
+    refused = [name for name, port in daemon.port.items() if not listens(port)]
+    report.check("draining: nobody new is taken", len(refused) == len(daemon.port), refused)
+    report.check("draining: the daemon waits", daemon.process.poll() is None and download.poll() is None)
     data.sendall(b"y" * 100_000)
     data.unwrap()
     data.close()
     report.check("draining: the upload is acknowledged", client.voidresp().startswith("226"))
+    whole = download.wait(60) == 0 and back.read_bytes() == content
+    report.check("draining: the download comes to its end", whole)
     report.check("draining: then the daemon ends", daemon.process.wait(40) == 0)
 
 
@@ -128,21 +214,28 @@ def main():
     certificate(daemon, "first.test")
     tls = f'[tls]\ncertificate = "{daemon.folder}/cert.pem"\nkey = "{daemon.folder}/key.pem"\n[log]\nformat = "json"\n'
     daemon.config.write_text(daemon.config.read_text() + tls)
-    os.environ["WHARFINGER__LIMITS__PER_ADDRESS"] = "300"
+    os.environ["WHARFINGER__LIMITS__PER_ADDRESS"] = str(PER_ADDRESS)
     daemon.start()
     daemon.add("alice", PASSWORD)
     second = run(BINARY, "--config", daemon.config)
-    report.check("a second daemon is told that the store is in use", second.returncode == 1 and "in use" in second.stderr, second)
+    told = second.stderr.count("\n") == 1 and "in use" in second.stderr
+    report.check("a second daemon is told in one line that the store is in use", second.returncode == 1 and told,
+                 second)
+    limits(report, daemon)
+    ftps.login(daemon.port["ftp"], "alice", PASSWORD).quit()  # so that the audit log has something of hers
     command_line(report, daemon, "beside the daemon")
     observe(report, daemon)
     reload(report, daemon)
     drain(report, daemon)
     command_line(report, daemon, "without it")
     daemon.start()
-    report.check("the drained upload is there", ftps.login(daemon.port["ftp"], "alice", PASSWORD).size("drained") == 200_000)
+    size = ftps.login(daemon.port["ftp"], "alice", PASSWORD).size("drained")
+    report.check("the drained upload is there", size == 200_000, size)
     daemon.stop()
-    for words in (["completions", "bash"], ["man"], ["--help"], ["--version"]):
-        report.check(f"wharfinger {' '.join(words)}", len(run(BINARY, *words).stdout) > 10)
+    for words in (["completions", "bash"], ["completions", "zsh"], ["completions", "fish"], ["man"], ["--help"],
+                  ["--version"]):
+        done = run(BINARY, *words)
+        report.check(f"wharfinger {' '.join(words)}", done.returncode == 0 and len(done.stdout) > 10, done)
     if not report.failed:
         daemon.remove()
     report.end()

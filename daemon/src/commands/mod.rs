@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use storage::{Actor, Options, Store};
 
 use crate::cli::{Command, User};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::tls::Tls;
 use crate::{control, serve};
 
@@ -149,19 +149,26 @@ pub(crate) fn new_password() -> Result<String, String> {
 }
 
 /// Says what the configuration would do, without doing it.
-pub(crate) async fn check(config: &Config) -> Result<String, String> {
+pub(crate) async fn check(config: &Config, json: bool) -> Result<String, String> {
     crate::telemetry::filter(&config.log)?;
-    let place = config.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
-    let mut text = format!("configuration: {place}\nhostname: {}\ndata: {}\n", config.hostname, config.data.display());
-    for listen in &config.listen {
-        let addresses: Vec<String> = listen.bind.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("listen {}: {} on {}\n", listen.name, listen.protocol, addresses.join(", ")));
-    }
     // Built on a store of their own in a folder that is dropped: the modules judge their tables themselves.
     let scratch = std::env::temp_dir().join(format!("wharfinger-check-{}", storage::TraceId::new()));
     let judged = judge(config, &scratch).await;
     let _ = std::fs::remove_dir_all(&scratch);
     judged?;
+    let place = config.file.as_ref().map(|file| file.display().to_string());
+    if json {
+        let listen = |listen: &Listen| json!({ "name": listen.name, "protocol": listen.protocol, "bind": listen.bind });
+        let listen: Vec<Value> = config.listen.iter().map(listen).collect();
+        let value = json!({ "file": place, "hostname": config.hostname, "data": config.data, "listen": listen });
+        return Ok(format!("{value}\n"));
+    }
+    let place = place.unwrap_or_else(|| "no file".to_owned());
+    let mut text = format!("configuration: {place}\nhostname: {}\ndata: {}\n", config.hostname, config.data.display());
+    for listen in &config.listen {
+        let addresses: Vec<String> = listen.bind.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("listen {}: {} on {}\n", listen.name, listen.protocol, addresses.join(", ")));
+    }
     text.push_str("the configuration is good\n");
     Ok(text)
 }
@@ -170,15 +177,9 @@ async fn judge(config: &Config, scratch: &Path) -> Result<(), String> {
     let mut trial = config.clone();
     trial.data = scratch.to_owned();
     let store = open_store(&trial).await?;
-    let auth = serve::authority(&store, &trial)?;
+    let authority = serve::authority(&store, &trial)?;
     Tls::new(&trial)?;
-    let services = protocol::Services { auth, hostname: trial.hostname.as_str().into() };
-    for module in crate::modules::MODULES {
-        let table = trial.modules.get(module.name).cloned().unwrap_or_default();
-        (module.build)(table, services.clone())
-            .map_err(|error| crate::config::explain(error.module, &error.message))?;
-    }
-    Ok(())
+    serve::build(&trial, &authority).map(drop)
 }
 
 async fn status(context: &Context<'_>) -> Result<String, String> {
