@@ -117,3 +117,33 @@ fn random_password() -> Result<[u8; 32], String> {
     getrandom::fill(&mut password).map_err(|error| error.to_string())?;
     Ok(password)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verifiers_are_those_of_argon2id() {
+        let (memory, params) = (Memory::default(), Params::new(64, 1, 1, None).expect("parameters"));
+        let made = hash(&memory, &params, b"a password").expect("a verifier");
+        assert!(made.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{made}");
+        // As the reference implementation makes it; with more memory than the one before, and then less again.
+        let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        for (verifier, password, right) in [
+            (&made[..], "a password", true),
+            (known, "password", true),
+            (&made, "a password", true),
+            (&made, "another", false),
+            (known, "another", false),
+            (
+                "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+                "password",
+                false,
+            ),
+            ("not a verifier", "password", false),
+        ] {
+            let found = is_right(&memory, verifier, password.as_bytes()).unwrap_or(false);
+            assert_eq!(found, right, "{verifier} {password}");
+        }
+    }
+}
