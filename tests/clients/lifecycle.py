@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The daemon's life: the first run without a configuration, what it says to try, reload, drain, the command line."""
 
-import http.client, io, json, os, pathlib, re, signal, socket, ssl, subprocess, tempfile, time, urllib.request
+import http.client, io, json, os, pathlib, re, shutil, signal, socket, ssl, subprocess, tempfile, time, urllib.request
 
 import ftps
 from harness import BINARY, Daemon, Report, free_ports, run
@@ -43,6 +43,8 @@ def first_run(report):
             report.check(f"{start} run: ends on SIGTERM", daemon.wait(40) == 0, log.read_text())
     finally:
         subprocess.run(["ip", "netns", "del", SPACE], check=False)
+    if not report.failed:
+        shutil.rmtree(folder)
 
 
 def certificate(daemon, name):
