@@ -45,6 +45,15 @@ pub(crate) enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(Audit),
+    /// Print every change of accounts, files and mail as it is made, on whichever node
+    Events {
+        /// Only those of this account
+        #[arg(long)]
+        user: Option<String>,
+        /// End after so many
+        #[arg(long)]
+        limit: Option<usize>,
+    },
     /// Tell all that happened under the id that stands in a reply
     Trace {
         /// The sixteen characters

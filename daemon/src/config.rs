@@ -7,9 +7,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::TlsMode;
+use protocol::{Networks, TlsMode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use storage::{BlobStore, Engine, Postgres, PostgresTls, S3};
 
 use crate::modules::{self, MODULES};
 
@@ -19,18 +20,22 @@ const SYSTEM_FILE: &str = "/etc/wharfinger/wharfinger.toml";
 const OFFSET: u16 = 2000;
 
 /// The whole configuration, checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Config {
     /// The file it came from.
     pub(crate) file: Option<PathBuf>,
     pub(crate) hostname: String,
     pub(crate) data: PathBuf,
     pub(crate) passive_ports: RangeInclusive<u16>,
+    /// The load balancers whose connections begin with a PROXY header.
+    pub(crate) proxies: Networks,
     pub(crate) listen: Vec<Listen>,
     pub(crate) limits: Limits,
     pub(crate) tls: TlsConfig,
     pub(crate) log: Log,
+    pub(crate) node: String,
     pub(crate) storage: Storage,
+    pub(crate) blobs: Blobs,
     pub(crate) telemetry: Telemetry,
     pub(crate) auth: auth::Config,
     /// Each module's own table, which the module reads.
@@ -51,13 +56,22 @@ pub(crate) struct Listen {
 #[serde(deny_unknown_fields, default)]
 struct Top {
     hostname: String,
+    node: String,
     data: PathBuf,
     passive_ports: String,
+    #[serde(deserialize_with = "texts")]
+    proxies: Vec<String>,
 }
 
 impl Default for Top {
     fn default() -> Self {
-        Top { hostname: String::new(), data: PathBuf::new(), passive_ports: "42000-42999".into() }
+        Top {
+            hostname: String::new(),
+            node: String::new(),
+            data: PathBuf::new(),
+            passive_ports: "42000-42999".into(),
+            proxies: Vec::new(),
+        }
     }
 }
 
@@ -126,16 +140,155 @@ pub(crate) enum LogFormat {
 }
 
 /// `[storage]`
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
+    pub(crate) engine: EngineName,
+    url: String,
+    connections: usize,
+    tls: PostgresTlsName,
+    ca: PathBuf,
+    /// Seconds that the database or the bucket may take for one answer.
+    timeout: u64,
     /// MiB of disk that uploads and deliveries leave free.
     pub(crate) reserve_mib: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Storage { reserve_mib: 64 }
+        Storage {
+            engine: EngineName::Sqlite,
+            url: String::new(),
+            connections: 12,
+            tls: PostgresTlsName::Auto,
+            ca: PathBuf::new(),
+            timeout: 10,
+            reserve_mib: 64,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineName {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum PostgresTlsName {
+    Off,
+    Auto,
+    Verify,
+}
+
+impl Storage {
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout.max(1))
+    }
+
+    /// Which engine keeps the rows.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub(crate) fn engine(&self) -> Result<Engine, String> {
+        if self.engine == EngineName::Sqlite {
+            let unused = !self.url.is_empty();
+            return if unused {
+                Err("[storage] url goes with engine = \"postgres\"".into())
+            } else {
+                Ok(Engine::Sqlite)
+            };
+        }
+        if self.url.is_empty() {
+            return Err("[storage] engine = \"postgres\" needs url, as postgres://user:password@host/database".into());
+        }
+        if self.connections < 2 {
+            return Err("[storage] connections must be 2 or more".into());
+        }
+        Ok(Engine::Postgres(Postgres {
+            url: self.url.clone(),
+            connections: self.connections,
+            tls: match self.tls {
+                PostgresTlsName::Off => PostgresTls::Off,
+                PostgresTlsName::Auto => PostgresTls::Auto,
+                PostgresTlsName::Verify => PostgresTls::Verify,
+            },
+            ca: (!self.ca.as_os_str().is_empty()).then(|| self.ca.clone()),
+            limit: self.limit(),
+        }))
+    }
+}
+
+/// `[blobs]`
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Blobs {
+    kind: BlobsKind,
+    small_kib: usize,
+    endpoint: String,
+    bucket: String,
+    region: String,
+    access_key: String,
+    secret_key: String,
+    prefix: String,
+}
+
+impl Default for Blobs {
+    fn default() -> Self {
+        Blobs {
+            kind: BlobsKind::Disk,
+            small_kib: 0,
+            endpoint: String::new(),
+            bucket: String::new(),
+            region: "us-east-1".into(),
+            access_key: String::new(),
+            secret_key: String::new(),
+            prefix: String::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum BlobsKind {
+    Disk,
+    S3,
+}
+
+impl Config {
+    /// Where large contents are.
+    pub(crate) fn blob_store(&self) -> Result<BlobStore, String> {
+        let blobs = &self.blobs;
+        match blobs.kind {
+            BlobsKind::Disk if self.storage.engine == EngineName::Postgres => Err(
+                "[storage] engine = \"postgres\" needs [blobs] kind = \"s3\": files on one node's disk are not there \
+                 for the others"
+                    .into(),
+            ),
+            BlobsKind::Disk => Ok(BlobStore::Disk),
+            BlobsKind::S3 => Ok(BlobStore::S3(S3 {
+                endpoint: blobs.endpoint.clone(),
+                bucket: blobs.bucket.clone(),
+                region: blobs.region.clone(),
+                access_key: blobs.access_key.clone(),
+                secret_key: blobs.secret_key.clone(),
+                prefix: blobs.prefix.clone(),
+                limit: self.storage.limit(),
+            })),
+        }
+    }
+
+    /// Contents of up to so many bytes are kept in the database.
+    pub(crate) fn small(&self) -> usize {
+        let kib = match (self.blobs.small_kib, self.blobs.kind) {
+            // Measured: up to there a row is put and read faster than a file, or than an object.
+            (0, BlobsKind::Disk) => 64,
+            (0, BlobsKind::S3) => 128,
+            (kib, _) => kib.min(1024),
+        };
+        kib << 10
     }
 }
 
@@ -179,12 +332,13 @@ impl Config {
     }
 
     fn from_table(mut all: toml::Table) -> Result<Config, String> {
-        let tables = ["limits", "tls", "log", "storage", "telemetry", "auth", "listen"];
+        let tables = ["limits", "tls", "log", "storage", "blobs", "telemetry", "auth", "listen"];
         let names = || tables.into_iter().chain(MODULES.iter().map(|module| module.name));
         let limits = section(&mut all, "limits")?;
         let tls: TlsConfig = section(&mut all, "tls")?;
         let log = section(&mut all, "log")?;
         let storage = section(&mut all, "storage")?;
+        let blobs = section(&mut all, "blobs")?;
         let telemetry = section(&mut all, "telemetry")?;
         let auth = section(&mut all, "auth")?;
         let listen = listeners(all.remove("listen"))?;
@@ -198,18 +352,28 @@ impl Config {
         }
         Ok(Config {
             file: None,
+            node: if top.node.is_empty() { host() } else { top.node },
             hostname: if top.hostname.is_empty() { host() } else { top.hostname },
             data: if top.data.as_os_str().is_empty() { default_data() } else { top.data },
             passive_ports: ports(&top.passive_ports)?,
+            proxies: networks(&top.proxies)?,
             listen,
             limits,
             tls,
             log,
             storage,
+            blobs,
             telemetry,
             auth,
             modules,
         })
+    }
+
+    /// The same, with as few connections to the database as there can be.
+    pub(crate) fn with_few_connections(&self) -> Config {
+        let mut config = self.clone();
+        config.storage.connections = 2;
+        config
     }
 
     /// How long running work has to end on SIGTERM.
@@ -263,7 +427,7 @@ fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
 fn nearest_of<'a>(error: &str, tables: impl Iterator<Item = &'a str>) -> String {
     match error.strip_prefix("unknown key ").and_then(|rest| rest.split('"').nth(1)) {
         Some(unknown) => {
-            let known = tables.chain(["hostname", "data", "passive_ports"]);
+            let known = tables.chain(["hostname", "node", "data", "passive_ports", "proxies"]);
             format!("unknown key {unknown:?}{}", nearest(unknown, known))
         }
         None => error.to_owned(),
@@ -305,22 +469,32 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     parsed.ok_or_else(|| format!("passive_ports = {text:?} must be two ports above 1023, like \"42000-42999\""))
 }
 
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+fn networks(texts: &[String]) -> Result<Networks, String> {
+    let parse = |text: &String| text.parse().map_err(|error| format!("proxies: {error}"));
+    texts.iter().map(parse).collect()
+}
+
+/// A list, or one text with commas as the environment has it.
+fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
         One(String),
         Many(Vec<String>),
     }
-    let texts = match OneOrMany::deserialize(deserializer)? {
+    let texts: Vec<String> = match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(text) => text.split(',').map(|text| text.trim().to_owned()).collect(),
         OneOrMany::Many(texts) => texts,
     };
+    Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     let parse = |text: &String| {
         let wrong = |_| format!("{text:?} is not an address and port, like \"[::]:993\" or \"127.0.0.1:2993\"");
         text.parse().map_err(wrong).map_err(serde::de::Error::custom)
     };
-    texts.iter().filter(|text| !text.is_empty()).map(parse).collect()
+    texts(deserializer)?.iter().map(parse).collect()
 }
 
 fn default_data() -> PathBuf {
@@ -350,6 +524,7 @@ mod tests {
             assert!(documented.listen.contains(listen), "{listen:?} is documented as it is");
         }
         assert_eq!(format!("{:?}", documented.limits), format!("{:?}", bare.limits));
+        assert_eq!(documented.proxies, bare.proxies);
         assert_eq!(format!("{:?}", documented.auth), format!("{:?}", bare.auth));
         for module in MODULES {
             for (key, value) in (module.defaults)() {
@@ -370,9 +545,12 @@ mod tests {
             ("[listen.x]\nprotocol = 'ftp'\nbind = 'here'\ntls = 'none'", "not an address and port"),
             ("[auth]\ncleartext = 'lopback'", "did you mean \"loopback\"?"),
             ("passive_ports = '1-2'", "above 1023"),
+            ("proxy = '127.0.0.1'", "did you mean \"proxies\"?"),
+            ("proxies = ['10.0.0.0/8', '10.0.0.300']", "proxies: \"10.0.0.300\" is not an address or a network"),
+            ("proxies = '10.0.0.1/8'", "bits behind the network's length"),
             ("[tls]\nkey = 'x'", "go together"),
         ] {
-            let error = load(text).expect_err(text);
+            let error = load(text).map(drop).expect_err(text);
             assert!(error.contains(hint), "{error}");
         }
     }

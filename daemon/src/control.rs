@@ -12,7 +12,9 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use storage::Store;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cli::Cli;
@@ -41,10 +43,11 @@ struct Request {
     input: Option<String>,
 }
 
-/// What it printed.
+/// What it prints, line by line; the last one tells how it ended.
 #[derive(Serialize, Deserialize)]
-struct Answer {
-    result: Result<String, String>,
+enum Answer {
+    Piece(String),
+    End(Result<String, String>),
 }
 
 /// The socket's path through a descriptor of its folder: a path of any depth fits the 108 bytes of its address.
@@ -87,17 +90,36 @@ async fn answer(stream: UnixStream, state: State) {
     let mut read = BufReader::new(read.take(REQUEST));
     let limited = tokio::time::timeout(Duration::from_secs(10), read.read_line(&mut line));
     let Ok(Ok(_)) = limited.await else { return };
-    let result = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => run(request, &state).await,
-        Err(error) => Err(format!("not a request: {error}")),
+    let request = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => request,
+        Err(error) => return send(&mut write, &Answer::End(Err(format!("not a request: {error}")))).await,
     };
-    if let Ok(mut text) = serde_json::to_vec(&Answer { result }) {
+    let (pieces, mut printed) = mpsc::channel(16);
+    let mut work = std::pin::pin!(run(request, &state, pieces));
+    loop {
+        tokio::select! {
+            biased;
+            Some(piece) = printed.recv() => send(&mut write, &Answer::Piece(piece)).await,
+            result = &mut work => {
+                while let Ok(piece) = printed.try_recv() {
+                    send(&mut write, &Answer::Piece(piece)).await;
+                }
+                return send(&mut write, &Answer::End(result)).await;
+            }
+            // Whoever asked has gone: a command that follows something would go on for ever.
+            _ = read.read_u8() => return,
+        }
+    }
+}
+
+async fn send(write: &mut OwnedWriteHalf, answer: &Answer) {
+    if let Ok(mut text) = serde_json::to_vec(answer) {
         text.push(b'\n');
         let _ = write.write_all(&text).await;
     }
 }
 
-async fn run(request: Request, state: &State) -> Result<String, String> {
+async fn run(request: Request, state: &State, pieces: mpsc::Sender<String>) -> Result<String, String> {
     let words = std::iter::once("wharfinger".to_owned()).chain(request.arguments);
     let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
     let command = cli.command.ok_or("no command")?;
@@ -107,6 +129,7 @@ async fn run(request: Request, state: &State) -> Result<String, String> {
         json: cli.global.json,
         input: request.input,
         running: Some((state.since.elapsed(), state.places.taken())),
+        pieces,
     };
     commands::run(&context, command).await
 }
@@ -119,12 +142,17 @@ pub(crate) async fn ask(data: &Path, arguments: Vec<String>, input: Option<Strin
         let mut request = serde_json::to_vec(&Request { arguments, input })?;
         request.push(b'\n');
         stream.write_all(&request).await?;
-        let mut text = Vec::new();
-        stream.read_to_end(&mut text).await?;
-        Ok::<Answer, io::Error>(serde_json::from_slice(&text)?)
+        let mut lines = BufReader::new(stream).lines();
+        while let Some(line) = lines.next_line().await? {
+            match serde_json::from_str(&line)? {
+                Answer::Piece(text) => commands::print(&text),
+                Answer::End(result) => return Ok(result),
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
     };
     Some(match exchange.await {
-        Ok(answer) => answer.result,
+        Ok(result) => result,
         Err(error) => Err(format!("the daemon ended the conversation: {error}")),
     })
 }

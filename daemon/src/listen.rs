@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use protocol::{Closed, Conn, Listener, Protocol, Shutdown};
+use protocol::{Closed, Conn, Ends, Listener, Protocol, Proxies, Shutdown, Unintroduced};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -26,7 +26,8 @@ pub(crate) struct Places {
 /// A connection's place; given back when dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
-    address: IpAddr,
+    /// The client it is counted for, once that is known.
+    address: Option<IpAddr>,
 }
 
 impl Places {
@@ -42,31 +43,40 @@ impl Places {
         self.all.load(Ordering::Acquire)
     }
 
-    /// A place for a connection from `address`, or which limit stands against it.
-    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, &'static str> {
+    /// A place for a connection from who knows whom, or which limit stands against it.
+    fn enter(self: &Arc<Self>) -> Result<Place, &'static str> {
+        let most = self.limits.read().unwrap_or_else(PoisonError::into_inner).connections;
+        // Given back by the drop when there were too many already.
+        let place = Place { places: self.clone(), address: None };
+        if self.all.fetch_add(1, Ordering::AcqRel) < most { Ok(place) } else { Err("connections") }
+    }
+}
+
+impl Place {
+    /// Counts the connection for its client, or tells which limit stands against it.
+    fn belongs_to(&mut self, address: IpAddr) -> Result<(), &'static str> {
         let address = address.to_canonical();
-        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
-        if self.taken() >= limits.connections {
-            return Err("connections");
-        }
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry(address).or_insert(0);
-        if *count >= limits.per_address {
+        let most = self.places.limits.read().unwrap_or_else(PoisonError::into_inner).per_address;
+        let mut addresses = self.places.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.get(&address).copied().unwrap_or(0);
+        if count >= most {
             return Err("per_address");
         }
-        *count += 1;
-        self.all.fetch_add(1, Ordering::AcqRel);
-        Ok(Place { places: self.clone(), address })
+        addresses.insert(address, count + 1);
+        self.address = Some(address);
+        Ok(())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut addresses = self.places.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
+        if let Some(address) = self.address {
+            let mut addresses = self.places.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = addresses.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    addresses.remove(&address);
+                }
             }
         }
         self.places.all.fetch_sub(1, Ordering::AcqRel);
@@ -83,6 +93,7 @@ pub(crate) struct Door {
     pub(crate) module: &'static str,
     pub(crate) protocol: Current,
     pub(crate) places: Arc<Places>,
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) stop: Shutdown,
 }
 
@@ -130,20 +141,55 @@ pub(crate) fn accept(socket: Arc<TcpListener>, door: Door) -> JoinHandle<()> {
 }
 
 fn admit(door: &Door, tcp: TcpStream, remote: SocketAddr) {
-    let protocol = door.protocol.read().unwrap_or_else(PoisonError::into_inner).clone();
-    match door.places.take(remote.ip()) {
-        Ok(place) => {
-            let door = door.clone();
-            tokio::spawn(serve(door, protocol, tcp, remote, place));
+    let place = match door.places.enter() {
+        Ok(place) => place,
+        Err(limit) => return refuse(door, tcp, remote, limit),
+    };
+    if door.proxies.trusts(remote.ip()) {
+        // Until it has said whom it speaks for it counts against the limit of all connections alone.
+        tokio::spawn(introduce(door.clone(), tcp, remote, place));
+    } else if let Ok(ends) = Ends::of(&tcp) {
+        seat(door, tcp, ends, place);
+    }
+}
+
+/// Waits until a balancer has said whom it speaks for.
+async fn introduce(door: Door, mut tcp: TcpStream, remote: SocketAddr, place: Place) {
+    let mut stop = door.stop.clone();
+    let ends = tokio::select! {
+        ends = door.proxies.ends(&mut tcp) => ends,
+        () = stop.requested() => return,
+    };
+    let error = match ends {
+        Ok(ends) => return seat(&door, tcp, ends, place),
+        Err(error) => error,
+    };
+    let listener = &door.listener.name;
+    match error {
+        Unintroduced::Silent => tracing::debug!(%remote, listener, %error, "a balancer looked whether we listen"),
+        _ => tracing::warn!(%remote, listener, %error, "a connection of an address in `proxies` was refused"),
+    }
+    metrics::counter!("wharfinger_connections", "protocol" => door.module).increment(1);
+    count_closed(door.module, Closed::Proxy);
+}
+
+/// Serves a connection whose client is known, unless that has too many.
+fn seat(door: &Door, tcp: TcpStream, ends: Ends, mut place: Place) {
+    match place.belongs_to(ends.remote.ip()) {
+        Ok(()) => {
+            let protocol = door.protocol.read().unwrap_or_else(PoisonError::into_inner).clone();
+            tokio::spawn(serve(door.clone(), protocol, tcp, ends, place));
         }
-        Err(limit) => {
-            metrics::counter!("wharfinger_connections_refused", "protocol" => door.module, "limit" => limit)
-                .increment(1);
-            tracing::debug!(%remote, limit, "a connection was refused");
-            if door.listener.mode != protocol::TlsMode::Implicit {
-                tokio::spawn(turn_away(tcp, protocol));
-            }
-        }
+        Err(limit) => refuse(door, tcp, ends.remote, limit),
+    }
+}
+
+fn refuse(door: &Door, tcp: TcpStream, remote: SocketAddr, limit: &'static str) {
+    metrics::counter!("wharfinger_connections_refused", "protocol" => door.module, "limit" => limit).increment(1);
+    tracing::debug!(%remote, limit, "a connection was refused");
+    if door.listener.mode != protocol::TlsMode::Implicit {
+        let protocol = door.protocol.read().unwrap_or_else(PoisonError::into_inner).clone();
+        tokio::spawn(turn_away(tcp, protocol));
     }
 }
 
@@ -156,11 +202,11 @@ async fn turn_away(mut tcp: TcpStream, protocol: Arc<dyn Protocol>) {
     let _ = tokio::time::timeout(Duration::from_secs(2), say).await;
 }
 
-async fn serve(door: Door, protocol: Arc<dyn Protocol>, tcp: TcpStream, remote: SocketAddr, place: Place) {
-    let (listener, module) = (door.listener, door.module);
+async fn serve(door: Door, protocol: Arc<dyn Protocol>, tcp: TcpStream, ends: Ends, place: Place) {
+    let (listener, module, remote) = (door.listener, door.module, ends.remote);
     metrics::counter!("wharfinger_connections", "protocol" => module).increment(1);
     metrics::gauge!("wharfinger_connections_open", "protocol" => module).increment(1.0);
-    let closed = match Conn::open(tcp, remote, listener.clone(), door.stop, Box::new(place)).await {
+    let closed = match Conn::open(tcp, ends, listener.clone(), door.stop, Box::new(place)).await {
         Ok(conn) => {
             let trace = conn.peer().trace;
             tracing::debug!(%remote, listener = listener.name, %trace, "connected");
@@ -174,5 +220,37 @@ async fn serve(door: Door, protocol: Arc<dyn Protocol>, tcp: TcpStream, remote: 
         }
     };
     metrics::gauge!("wharfinger_connections_open", "protocol" => module).decrement(1.0);
-    metrics::counter!("wharfinger_connections_closed", "protocol" => module, "why" => closed.as_str()).increment(1);
+    count_closed(module, closed);
+}
+
+fn count_closed(module: &'static str, why: Closed) {
+    metrics::counter!("wharfinger_connections_closed", "protocol" => module, "why" => why.as_str()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_all_and_for_each_client() {
+        let places = Places::new(Limits { connections: 3, per_address: 2, drain: 0 });
+        let from = |address: &str| {
+            let mut place = places.enter()?;
+            place.belongs_to(address.parse().expect("an address")).map(|()| place)
+        };
+        let one = from("192.0.2.1");
+        let two = from("::ffff:192.0.2.1");
+        assert!(one.is_ok() && two.is_ok());
+        assert_eq!(from("192.0.2.1").err(), Some("per_address"), "both spellings are one address");
+        assert_eq!(places.taken(), 2, "a refused one gives its place back");
+        let unknown = places.enter();
+        assert_eq!(from("192.0.2.2").err(), Some("connections"), "one that was not introduced yet counts in all");
+        drop(unknown);
+        drop(one);
+        let three = from("192.0.2.1");
+        assert!(three.is_ok());
+        drop((two, three));
+        assert_eq!(places.taken(), 0);
+        assert!(places.addresses.lock().expect("unpoisoned").is_empty(), "nothing is kept of those who left");
+    }
 }

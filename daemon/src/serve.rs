@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use auth::{Authority, Peer, Role, Secret};
-use protocol::{Listener, Module, PassivePorts, Protocol, Services, Shutdown, TlsMode};
+use protocol::{Listener, Module, PassivePorts, Protocol, Proxies, Services, Shutdown, TlsMode};
 use sd_notify::NotifyState;
 use storage::{Actor, NewAccount, Store};
 use tokio::net::TcpListener;
@@ -29,6 +29,7 @@ struct Daemon {
     tls: Tls,
     passive: Arc<PassivePorts>,
     places: Arc<Places>,
+    proxies: Arc<Proxies>,
     stop: Shutdown,
     protocols: HashMap<&'static str, Current>,
     /// Every listener that is bound, with its accept loop.
@@ -53,10 +54,12 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
     let authority = authority(&store, &config)?;
     let admin = first_admin(&store, &authority).await?;
     let (trigger, stop) = Shutdown::channel();
+    let proxies = Proxies::new(config.proxies.clone());
     let mut daemon = Daemon {
         tls: Tls::new(&config)?,
-        passive: PassivePorts::new(config.passive_ports.clone()),
+        passive: PassivePorts::behind(config.passive_ports.clone(), proxies.clone()),
         places: Places::new(config.limits.clone()),
+        proxies,
         stop: stop.clone(),
         protocols: HashMap::new(),
         listening: HashMap::new(),
@@ -65,7 +68,7 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
     daemon.install(build(&config, &authority)?);
     let sockets = daemon.bind(&config.listen)?;
     daemon.listen(&config.listen, sockets);
-    telemetry::serve(&config.telemetry.bind, &metrics, &stop)?;
+    telemetry::serve(&config.telemetry.bind, &telemetry::Health { store: store.clone(), metrics, stop })?;
     let maintenance = tokio::spawn({
         let store = store.clone();
         async move { store.maintain().await }
@@ -134,8 +137,12 @@ async fn first_admin(store: &Store, authority: &Authority) -> Result<Option<Stri
     let verifier = authority.verifier(Secret::new(password.clone())).await?;
     let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
     let admin = NewAccount { name: "admin".into(), role: Role::Admin, quota: None, verifier: Some(verifier) };
-    store.add_account(&actor, admin).await.map_err(|error| error.to_string())?;
-    Ok(Some(password))
+    match store.add_account(&actor, admin).await {
+        Ok(_) => Ok(Some(password)),
+        // Another node has just started on the same store, and tells its own.
+        Err(storage::Error::Exists) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Makes every protocol from its part of the configuration.
@@ -205,6 +212,7 @@ impl Daemon {
                 module: module.name,
                 protocol: current.clone(),
                 places: self.places.clone(),
+                proxies: self.proxies.clone(),
                 stop: self.stop.clone(),
             };
             let task = listen::accept(socket.clone(), door);
@@ -227,6 +235,7 @@ impl Daemon {
         self.tls.reload(&config)?;
         self.install(built);
         self.places.set_limits(config.limits.clone());
+        self.proxies.set(config.proxies.clone());
         self.listen(&config.listen, sockets);
         level.reload(filter).map_err(|error| error.to_string())?;
         Ok(config)
@@ -284,7 +293,7 @@ fn banner(config: &Config, password: Option<&str>) -> String {
     }
     for address in &config.telemetry.bind {
         text.push_str(&format!(
-            "  {:<12} {:<11} {:<22} /healthz and /metrics\n",
+            "  {:<12} {:<11} {:<22} /healthz, /readyz, /metrics\n",
             "telemetry",
             "http",
             address.to_string()

@@ -1,4 +1,4 @@
-//! Logs, `/healthz` and `/metrics`. The audit log is not here: it is part of the store.
+//! Logs, `/healthz`, `/readyz` and `/metrics`. The audit log is not here: it is part of the store.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,12 +11,16 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use protocol::Shutdown;
+use storage::Store;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 use crate::listen;
+
+/// How long the store may take to show that it is there.
+const READY: Duration = Duration::from_secs(3);
 
 /// Changes the log level while the daemon runs.
 pub(crate) type LevelHandle = reload::Handle<EnvFilter, Registry>;
@@ -54,22 +58,19 @@ pub(crate) fn metrics() -> Result<PrometheusHandle, String> {
     Ok(handle)
 }
 
-/// Answers `/healthz` and `/metrics` on `addresses`.
+/// Answers `/healthz`, `/readyz` and `/metrics` on `addresses`, until the process ends: while it drains, `/readyz` says
+/// so.
 ///
 /// # Errors
 /// When an address cannot be listened on.
-pub(crate) fn serve(addresses: &[SocketAddr], handle: &PrometheusHandle, stop: &Shutdown) -> Result<(), String> {
+pub(crate) fn serve(addresses: &[SocketAddr], health: &Health) -> Result<(), String> {
     for &address in addresses {
         let socket = listen::bind(address)?;
-        let (handle, mut stop) = (handle.clone(), stop.clone());
+        let health = health.clone();
         tokio::spawn(async move {
             loop {
-                let accepted = tokio::select! {
-                    accepted = socket.accept() => accepted,
-                    () = stop.requested() => return,
-                };
-                match accepted {
-                    Ok((tcp, _)) => drop(tokio::spawn(answer(tcp, handle.clone()))),
+                match socket.accept().await {
+                    Ok((tcp, _)) => drop(tokio::spawn(answer(tcp, health.clone()))),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
@@ -78,14 +79,38 @@ pub(crate) fn serve(addresses: &[SocketAddr], handle: &PrometheusHandle, stop: &
     Ok(())
 }
 
-async fn answer(tcp: tokio::net::TcpStream, handle: PrometheusHandle) {
+/// What is told of the daemon.
+#[derive(Clone)]
+pub(crate) struct Health {
+    pub(crate) store: Store,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) stop: Shutdown,
+}
+
+impl Health {
+    /// Whether new clients should be sent here: the daemon does not drain, and its database and bucket answer.
+    async fn ready(&self) -> (StatusCode, String) {
+        if self.stop.is_requested() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+        }
+        match tokio::time::timeout(READY, self.store.ready()).await {
+            Ok(Ok(())) => (StatusCode::OK, "ready\n".to_owned()),
+            Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", error.detail().unwrap_or("not ready"))),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n".to_owned()),
+        }
+    }
+}
+
+async fn answer(tcp: tokio::net::TcpStream, health: Health) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (status, text) = match request.uri().path() {
-            "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
-            "/metrics" => (StatusCode::OK, handle.render()),
-            _ => (StatusCode::NOT_FOUND, "there are /healthz and /metrics\n".to_owned()),
-        };
+        let health = health.clone();
         async move {
+            let (status, text) = match request.uri().path() {
+                "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+                "/readyz" => health.ready().await,
+                "/metrics" => (StatusCode::OK, health.metrics.render()),
+                _ => (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+            };
             let mut response = Response::new(Full::new(Bytes::from(text)));
             *response.status_mut() = status;
             let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -1,5 +1,6 @@
 //! Accounts, their addresses, and the domains whose mail is kept here.
 
+use crate::blobs::release_all;
 use crate::db::{Deed, Read, Row, SYSTEM, Tx, params};
 use crate::files::create_root;
 use crate::mail::create_inbox;
@@ -56,9 +57,9 @@ pub struct NewAccount {
     pub verifier: Option<String>,
 }
 
-const ACCOUNT: &str = "id, name, role, quota, used, disabled, created";
+pub(crate) const ACCOUNT: &str = "id, name, role, quota, used, disabled, created";
 
-fn account_of(row: &Row<'_>) -> Result<Account, Error> {
+pub(crate) fn account_of(row: &Row<'_>) -> Result<Account, Error> {
     let role = if row.text(2)? == "admin" { Role::Admin } else { Role::User };
     Ok(Account {
         id: row.int(0)?,
@@ -110,6 +111,7 @@ impl Store {
         let actor = actor.clone();
         self.db()
             .write(move |tx| {
+                tx.lock(SYSTEM)?;
                 let id = tx.returning(
                     "INSERT INTO accounts (name, kind, role, quota, created) VALUES ($1, 'user', $2, $3, $4)
                      RETURNING id",
@@ -141,7 +143,7 @@ impl Store {
     /// When the store fails.
     pub async fn account(&self, name: &str) -> Result<Option<Account>, Error> {
         let name = lower(name);
-        self.db().read(move |tx| account_by_name(tx, &name)).await
+        self.db().look(move |tx| account_by_name(tx, &name)).await
     }
 
     /// All accounts by name.
@@ -150,7 +152,7 @@ impl Store {
     /// When the store fails.
     pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
         let sql = format!("SELECT {ACCOUNT} FROM accounts WHERE kind = 'user' AND removed IS NULL ORDER BY name");
-        self.db().read(move |tx| tx.rows(&sql, &[], account_of)).await
+        self.db().look(move |tx| tx.rows(&sql, &[], account_of)).await
     }
 
     /// Gives an account another password; its web sessions end.
@@ -197,15 +199,14 @@ impl Store {
     pub async fn remove_account(&self, actor: &Actor, name: &str) -> Result<(), Error> {
         self.change_account(actor, name, "account.remove", |tx, account| {
             let id = account.id;
-            let release = "UPDATE blobs SET
-                 refs = refs - (SELECT COUNT(*) FROM nodes WHERE blob = blobs.id AND nodes.account = $1)
-                     - (SELECT COUNT(*) FROM messages JOIN mailboxes ON mailboxes.id = mailbox
-                        WHERE blob = blobs.id AND mailboxes.account = $1),
-                 freed = $2
-                 WHERE id IN (SELECT blob FROM nodes WHERE nodes.account = $1 AND blob IS NOT NULL
-                     UNION SELECT blob FROM messages JOIN mailboxes ON mailboxes.id = mailbox
-                     WHERE mailboxes.account = $1)";
-            tx.execute(release, params![id, Timestamp::now()])?;
+            release_all(
+                tx,
+                "SELECT blob, COUNT(*) AS number FROM (
+                     SELECT blob FROM nodes WHERE account = $1 AND blob IS NOT NULL
+                     UNION ALL SELECT blob FROM messages JOIN mailboxes ON mailboxes.id = mailbox
+                     WHERE mailboxes.account = $1) AS held GROUP BY blob",
+                id,
+            )?;
             for sql in [
                 "DELETE FROM messages WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = $1)",
                 "DELETE FROM mailboxes WHERE account = $1",
@@ -235,7 +236,10 @@ impl Store {
         let (actor, name) = (actor.clone(), lower(name));
         self.db()
             .write(move |tx| {
+                // The system first: nobody else gives accounts, addresses or domains another shape meanwhile.
+                tx.lock(SYSTEM)?;
                 let account = existing(tx, &name)?;
+                tx.lock(account.id)?;
                 work(tx, &account)?;
                 tx.change(&actor, account.id, 0, &Deed { action, object: account.id, target: &name, detail: "" })
             })
@@ -250,6 +254,7 @@ impl Store {
         let (actor, address) = (actor.clone(), lower(address));
         self.db()
             .write(move |tx| {
+                tx.lock(SYSTEM)?;
                 let domain = address.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
                 if !is_local(tx, domain)? {
                     return Err(Error::invalid(format!("{address} is not in a domain of this server; add it first")));
@@ -283,6 +288,7 @@ impl Store {
         let (actor, address) = (actor.clone(), lower(address));
         self.db()
             .write(move |tx| {
+                tx.lock(SYSTEM)?;
                 if tx.execute("DELETE FROM addresses WHERE address = $1", params![&address])? == 0 {
                     return Err(Error::invalid(format!("there is no alias {address}")));
                 }
@@ -317,6 +323,7 @@ impl Store {
         }
         self.db()
             .write(move |tx| {
+                tx.lock(SYSTEM)?;
                 let sql = "INSERT INTO domains (name, created) VALUES ($1, $2)";
                 tx.execute(sql, params![&domain, Timestamp::now()])?;
                 tx.change(&actor, SYSTEM, 0, &Deed { action: "domain.add", object: 0, target: &domain, detail: "" })
@@ -332,6 +339,7 @@ impl Store {
         let (actor, domain) = (actor.clone(), lower(domain));
         self.db()
             .write(move |tx| {
+                tx.lock(SYSTEM)?;
                 if tx.execute("DELETE FROM domains WHERE name = $1", params![&domain])? == 0 {
                     return Err(Error::invalid(format!("{domain} is not a domain of this server")));
                 }
@@ -345,7 +353,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn domains(&self) -> Result<Vec<String>, Error> {
-        self.db().read(|tx| tx.rows("SELECT name FROM domains ORDER BY name", &[], |row| row.text(0))).await
+        self.db().look(|tx| tx.rows("SELECT name FROM domains ORDER BY name", &[], |row| row.text(0))).await
     }
 
     /// Which accounts `local`@`domain` stands for: `None` when the domain is not local, empty when nobody has it.

@@ -1,7 +1,9 @@
 //! What many readers ask for again and again, kept once for the process.
 //!
-//! Entries about an account's files carry the account's generation, which every committed change of the account
-//! raises before anyone hears of the change: an entry of an older generation is never used.
+//! Entries about an account's files carry the account's generation: an entry of another one is never used. In a store
+//! of one process the generation is counted here, and every committed change of the account raises it before anyone
+//! hears of the change. Where many nodes share a store it is the number of the account's newest change, read from the
+//! rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,10 +63,16 @@ impl Caches {
         }
     }
 
-    pub(crate) fn node(&self, account: i64, path: &VPath) -> Option<Arc<Node>> {
+    /// What stood at `path` in this generation of the account.
+    pub(crate) fn node(&self, account: i64, path: &VPath, generation: u64) -> Option<Arc<Node>> {
         // The key is looked up by value only because a borrowed pair is not a pair of borrows.
-        let (generation, node) = self.nodes.get(&(account, path.clone()))?;
-        (generation == self.generation(account)).then_some(node)
+        let (known, node) = self.nodes.get(&(account, path.clone()))?;
+        (known == generation).then_some(node)
+    }
+
+    /// Whether anything is remembered of `path`, of whichever generation.
+    pub(crate) fn remembers(&self, account: i64, path: &VPath) -> bool {
+        self.nodes.contains_key(&(account, path.clone()))
     }
 
     pub(crate) fn keep_node(&self, account: i64, path: &VPath, generation: u64, node: &Arc<Node>) {

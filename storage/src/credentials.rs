@@ -1,6 +1,6 @@
 //! What an account proves itself with.
 
-use crate::accounts::{Account, account_by_name};
+use crate::accounts::{ACCOUNT, Account, account_of};
 use crate::db::params;
 use crate::{Error, Store};
 
@@ -23,13 +23,23 @@ impl Store {
     pub async fn credentials(&self, name: &str) -> Result<Option<(Account, Vec<Credential>)>, Error> {
         let name = name.trim().to_lowercase();
         self.db()
-            .read(move |tx| {
-                let Some(account) = account_by_name(tx, &name)? else { return Ok(None) };
-                let sql = "SELECT id, kind, verifier FROM credentials WHERE account = $1 ORDER BY id";
-                let credentials = tx.rows(sql, params![account.id], |row| {
-                    Ok(Credential { id: row.int(0)?, kind: row.text(1)?, verifier: row.text(2)? })
+            .look(move |tx| {
+                let sql = format!(
+                    "SELECT {ACCOUNT}, credential, proof, verifier FROM accounts LEFT JOIN (
+                         SELECT id AS credential, account, kind AS proof, verifier FROM credentials) AS held
+                     ON held.account = accounts.id
+                     WHERE name = $1 AND kind = 'user' AND removed IS NULL ORDER BY credential"
+                );
+                let rows = tx.rows(&sql, params![&name], |row| {
+                    let credential = match row.optional_int(7)? {
+                        Some(id) => Some(Credential { id, kind: row.text(8)?, verifier: row.text(9)? }),
+                        None => None,
+                    };
+                    Ok((account_of(row)?, credential))
                 })?;
-                Ok(Some((account, credentials)))
+                let account = rows.first().map(|(account, _)| account.clone());
+                let credentials = rows.into_iter().filter_map(|(_, credential)| credential).collect();
+                Ok(account.map(|account| (account, credentials)))
             })
             .await
     }

@@ -93,3 +93,10 @@ impl From<rusqlite::Error> for Error {
         }
     }
 }
+
+impl From<tokio_postgres::Error> for Error {
+    /// For a row that does not hold what it should; what a statement says is judged by its session.
+    fn from(error: tokio_postgres::Error) -> Self {
+        Error::Internal(error.to_string())
+    }
+}

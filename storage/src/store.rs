@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::audit::Entry;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Bucket, Place, S3};
 use crate::cache::Caches;
-use crate::db::{self, Change, Db, params};
-use crate::{Actor, Error, Peer, Timestamp};
+use crate::db::{Change, Db, Engine, Listeners, params};
+use crate::{Actor, Error, Lease, Peer, Timestamp, TraceId};
 
 /// How many changes a slow follower of the feed may lag behind before it must read the log.
 const FEED: usize = 4096;
@@ -28,6 +28,39 @@ pub struct Options {
     pub reserve: u64,
     /// The local domains of a new store.
     pub domains: Vec<String>,
+    /// Which engine keeps the rows.
+    pub engine: Engine,
+    /// Where large contents are.
+    pub blobs: BlobStore,
+    /// Contents of up to so many bytes are kept in the database.
+    pub small: usize,
+    /// The name of this node in the audit log.
+    pub node: String,
+}
+
+impl Options {
+    /// A store of one process, all of it in one folder.
+    pub fn embedded(data: PathBuf) -> Options {
+        Options {
+            data,
+            reserve: 0,
+            domains: Vec::new(),
+            engine: Engine::Sqlite,
+            blobs: BlobStore::Disk,
+            small: 64 << 10,
+            node: "localhost".into(),
+        }
+    }
+}
+
+/// Where large contents are.
+#[derive(Debug, Clone, Default)]
+pub enum BlobStore {
+    /// In files of the data folder.
+    #[default]
+    Disk,
+    /// In an S3 bucket.
+    S3(S3),
 }
 
 /// The store. Cloning gives another handle to the same one.
@@ -41,6 +74,8 @@ struct Inner {
     blobs: Blobs,
     caches: Arc<Caches>,
     feed: broadcast::Sender<Change>,
+    /// What the leases of this process are held by.
+    holder: String,
     /// Held as long as the store is open: one process at a time.
     _lock: std::fs::File,
 }
@@ -70,9 +105,24 @@ impl Store {
     pub async fn open(options: Options) -> Result<Store, Error> {
         let domains = options.domains.clone();
         let store = tokio::task::spawn_blocking(move || Store::open_now(&options)).await.map_err(Error::internal)??;
-        store.inner.blobs.tidy(store.db()).await?;
+        if let Place::Bucket(bucket) = store.blobs().place() {
+            bucket.probe().await?;
+        }
+        store.blobs().tidy().await?;
         store.seed(domains).await?;
         Ok(store)
+    }
+
+    /// Looks whether the database and the bucket can be used, without changing anything in the database.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with a sentence that says what to do.
+    pub async fn probe(options: &Options) -> Result<(), Error> {
+        if let BlobStore::S3(bucket) = &options.blobs {
+            Bucket::new(bucket)?.probe().await?;
+        }
+        let (engine, node) = (options.engine.clone(), options.node.clone());
+        tokio::task::spawn_blocking(move || Db::probe(&engine, &node)).await.map_err(Error::internal)?
     }
 
     fn open_now(options: &Options) -> Result<Store, Error> {
@@ -83,17 +133,25 @@ impl Store {
         let lock = lock(&options.data)?;
         let (feed, _) = broadcast::channel(FEED);
         let caches = Arc::new(Caches::new());
-        let tell = (caches.clone(), feed.clone());
-        let on_commit = Arc::new(move |changes: &[Change]| {
-            tell.0.invalidate(changes);
-            for change in changes {
-                // Nobody following is fine.
-                let _ = tell.1.send(change.clone());
-            }
-        });
-        let db = Db::open(&db::file(&options.data), 1, on_commit)?;
-        let blobs = Blobs::open(&options.data, options.reserve).map_err(unusable)?;
-        Ok(Store { inner: Arc::new(Inner { db, blobs, caches, feed, _lock: lock }) })
+        let (old, known, tell) = (caches.clone(), caches.clone(), feed.clone());
+        let listeners = Listeners {
+            committed: Arc::new(move |changes| old.invalidate(changes)),
+            changed: Arc::new(move |changes| {
+                known.invalidate(changes);
+                for change in changes {
+                    // Nobody following is fine.
+                    let _ = tell.send(change.clone());
+                }
+            }),
+        };
+        let db = Db::open(&options.engine, &options.data, &options.node, listeners)?;
+        let place = match &options.blobs {
+            BlobStore::Disk => Place::Disk,
+            BlobStore::S3(bucket) => Place::Bucket(Bucket::new(bucket)?),
+        };
+        let blobs = Blobs::open(&options.data, options.reserve, db.clone(), place, options.small).map_err(unusable)?;
+        let holder = format!("{} {}", options.node, TraceId::new());
+        Ok(Store { inner: Arc::new(Inner { db, blobs, caches, feed, holder, _lock: lock }) })
     }
 
     /// Gives a new store its first domains; one that ever had an account keeps those it has.
@@ -101,12 +159,17 @@ impl Store {
         let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
         let fresh = self.db().read(|tx| tx.row("SELECT 1 FROM audit LIMIT 1", &[], |_| Ok(()))).await?.is_none();
         for domain in domains.iter().filter(|_| fresh) {
-            self.add_domain(&actor, domain).await?;
+            match self.add_domain(&actor, domain).await {
+                // Another node has just started on the same store.
+                Ok(()) | Err(Error::Exists) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    /// Runs the store's own work until the last other handle is gone: sweeping blobs, old sessions and old failures.
+    /// Runs the store's own work until the last other handle is gone: sweeping blobs, old sessions and old failures. Of
+    /// several nodes one does it.
     pub async fn maintain(&self) {
         let weak = Arc::downgrade(&self.inner);
         loop {
@@ -114,8 +177,11 @@ impl Store {
             let Some(inner) = weak.upgrade() else { return };
             let store = Store { inner };
             let swept = async {
-                store.sweep(GRACE).await?;
-                store.forget_old().await
+                if let Some(lease) = store.lease("maintenance", SWEEP * 3).await? {
+                    store.sweep(GRACE).await?;
+                    store.forget_old(lease).await?;
+                }
+                Ok::<_, Error>(())
             };
             if let Err(error) = swept.await {
                 tracing::warn!(%error, detail = error.detail(), "sweeping failed; it is tried again");
@@ -128,10 +194,22 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn sweep(&self, grace: Duration) -> Result<usize, Error> {
-        self.inner.blobs.sweep(self.db(), grace).await
+        self.inner.blobs.sweep(grace).await
     }
 
-    /// Follows the changes of all accounts from now on.
+    /// Whether the database and the bucket answer.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the one that does not.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.db().read(|tx| tx.row("SELECT 1 FROM accounts WHERE id = 0", &[], |_| Ok(()))).await?;
+        match self.blobs().place() {
+            Place::Disk => Ok(()),
+            Place::Bucket(bucket) => bucket.answers().await,
+        }
+    }
+
+    /// Follows the changes of all accounts from now on, of every node; it may begin with some made just before.
     pub fn follow(&self) -> broadcast::Receiver<Change> {
         self.inner.feed.subscribe()
     }
@@ -150,7 +228,7 @@ impl Store {
     ) -> Result<(), Error> {
         let (actor, target, detail) = (actor.clone(), target.to_owned(), detail.to_owned());
         self.db()
-            .write(move |tx| {
+            .write_grouped(move |tx| {
                 tx.record(&Entry { actor: &actor, action, change: None, target: &target, outcome, detail: &detail })
             })
             .await
@@ -177,10 +255,11 @@ impl Store {
     }
 
     /// Drops web sessions that are over and failures that count no more.
-    async fn forget_old(&self) -> Result<(), Error> {
+    async fn forget_old(&self, lease: Lease) -> Result<(), Error> {
         let now = Timestamp::now();
         self.db()
             .write(move |tx| {
+                tx.holds(&lease)?;
                 tx.execute("DELETE FROM web_sessions WHERE expires < $1", params![now])?;
                 let day = Timestamp(now.0 - 24 * 3600 * 1000);
                 let month = Timestamp(now.0 - 30 * 24 * 3600 * 1000);
@@ -194,11 +273,15 @@ impl Store {
         &self.inner.db
     }
 
+    pub(crate) fn holder(&self) -> &str {
+        &self.inner.holder
+    }
+
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.blobs
     }
 
-    pub(crate) fn caches(&self) -> &Caches {
+    pub(crate) fn caches(&self) -> &Arc<Caches> {
         &self.inner.caches
     }
 }

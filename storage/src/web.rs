@@ -45,7 +45,7 @@ impl Store {
     /// When the store fails.
     pub async fn web_session(&self, token: [u8; 32]) -> Result<Option<WebRow>, Error> {
         self.db()
-            .read(move |tx| {
+            .look(move |tx| {
                 tx.row(
                     "SELECT name, csrf, expires FROM web_sessions JOIN accounts ON accounts.id = account
                      WHERE token = $1 AND expires > $2 AND disabled = 0 AND removed IS NULL",

@@ -1,80 +1,60 @@
-//! The store through its public face: durable, counted, audited, and tidy after a crash.
+//! The store through its public face, on both engines: durable, counted, audited, and tidy after a crash.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
-use std::path::Path;
+mod world;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use storage::audit::{Broken, Filter};
-use storage::{
-    Actor, Envelope, Error, Home, NewAccount, Options, Peer, PutOptions, Remove, Role, Store, Target, TraceId, VPath,
-};
+use storage::{Error, Options, PutOptions, Remove, Store, VPath};
 
-fn options(folder: &Path) -> Options {
-    Options { data: folder.to_owned(), reserve: 0, domains: vec!["example.org".into()] }
+use world::{World, actor, deliver, home, path, put, read};
+
+/// Every test here, once on each engine. Those on PostgreSQL and S3 need servers, which `tests/run` starts.
+macro_rules! on_both_engines {
+    ($($name:ident)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::World::embedded()).await;
+            })*
+        }
+        mod shared {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
+            async fn $name() {
+                super::$name(super::World::shared().await).await;
+            })*
+        }
+    };
 }
 
-fn actor() -> Actor {
-    Actor { account: None, name: String::new(), peer: Peer::command_line() }
-}
-
-fn path(text: &str) -> VPath {
-    VPath::parse(text).unwrap()
-}
-
-async fn open() -> (tempfile::TempDir, Store, Home) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(options(folder.path())).await.unwrap();
-    let home = home(&store, "alice", None).await;
-    (folder, store, home)
-}
-
-async fn home(store: &Store, name: &str, quota: Option<i64>) -> Home {
-    let new = NewAccount { name: name.into(), role: Role::User, quota, verifier: None };
-    let account = store.add_account(&actor(), new).await.unwrap();
-    store.home(account.id, actor())
-}
-
-async fn put(home: &Home, to: &str, content: &[u8]) -> Result<storage::Stored, Error> {
-    let mut upload = home.put(&path(to), PutOptions::default()).await?;
-    for piece in content.chunks(100_000) {
-        upload.write(Bytes::copy_from_slice(piece)).await?;
-    }
-    upload.commit().await
-}
-
-async fn read(home: &Home, from: &str) -> Result<Vec<u8>, Error> {
-    let (_, content) = home.open(&path(from)).await?;
-    let mut reader = content.reader(0..content.len());
-    let mut all = Vec::new();
-    while let Some(piece) = reader.next().await? {
-        all.extend_from_slice(&piece);
-    }
-    Ok(all)
-}
-
-async fn deliver(store: &Store, message: &[u8], to: &[(i64, &str)]) -> Result<storage::Delivered, Error> {
-    let to = to.iter().map(|(account, address)| Target { account: *account, address: (*address).into(), detail: None });
-    let envelope = Envelope { trace: TraceId::new(), from: "a@b.example".into(), to: to.collect() };
-    let mut delivery = store.delivery(actor(), envelope);
-    delivery.write(Bytes::copy_from_slice(message)).await?;
-    delivery.commit().await
+on_both_engines! {
+    files_come_back_as_they_went
+    an_unfinished_upload_leaves_nothing
+    one_content_is_kept_once_and_swept_when_nothing_refers_to_it
+    quotas_count_files_and_mail_together
+    sizes_beyond_32_bits_are_counted
+    a_message_reaches_all_or_none
+    names_move_as_they_should
+    an_offset_keeps_what_was_there
+    a_hundred_writers_share_commits_and_every_change_is_counted
+    the_feed_tells_every_change_in_order
+    a_store_of_the_future_is_left_alone
+    a_record_that_was_touched_is_named
+    a_removed_account_takes_everything_with_it
+    addresses_find_their_accounts
+    the_reserve_of_the_disk_is_kept
 }
 
 fn large(seed: u8) -> Vec<u8> {
     (0..700_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
 }
 
-/// The files of the blob store, wherever they stand.
-fn blobs(folder: &Path) -> usize {
-    let folders = std::fs::read_dir(folder.join("blobs")).unwrap();
-    folders.map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn files_come_back_as_they_went() {
-    let (folder, store, home) = open().await;
+async fn files_come_back_as_they_went(world: World) {
+    let (store, home) = world.start().await;
     for (name, content) in
         [("/empty", vec![]), ("/small", b"hello".to_vec()), ("/edge", vec![7; 65_536]), ("/large", large(1))]
     {
@@ -82,81 +62,69 @@ async fn files_come_back_as_they_went() {
         assert!(stored.created && stored.node.size == content.len() as u64);
         assert_eq!(read(&home, name).await.unwrap(), content, "{name}");
     }
-    assert_eq!(blobs(folder.path()), 1, "only the large one is a file, and nothing else was left");
+    assert_eq!(world.blobs().await, 1, "only the large one is a file, and nothing else was left");
     let names: Vec<String> =
         home.list(&VPath::root(), Some("edge"), 2).await.unwrap().into_iter().map(|node| node.name).collect();
     assert_eq!(names, ["empty", "large"], "one page after a name");
     drop((home, store));
-    let store = reopen(folder.path()).await;
+    let store = world.reopen().await;
     let account = store.account("alice").await.unwrap().unwrap();
     assert_eq!(read(&store.home(account.id, actor()), "/large").await.unwrap(), large(1), "after a restart too");
 }
 
-/// The threads of a closed store end a moment later.
-async fn reopen(folder: &Path) -> Store {
-    for _ in 0..100 {
-        match Store::open(options(folder)).await {
-            Err(Error::Busy) => tokio::time::sleep(Duration::from_millis(20)).await,
-            other => return other.unwrap(),
-        }
-    }
-    panic!("the store stays locked");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_upload_leaves_nothing() {
-    let (folder, _store, home) = open().await;
+async fn an_unfinished_upload_leaves_nothing(world: World) {
+    let (_store, home) = world.start().await;
     let mut upload = home.put(&path("/x"), PutOptions::default()).await.unwrap();
     upload.write(Bytes::from(large(2))).await.unwrap();
     drop(upload);
     for _ in 0..100 {
-        if blobs(folder.path()) == 0 {
+        if world.blobs().await == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!((home.stat(&path("/x")).await.err(), blobs(folder.path())), (Some(Error::NotFound), 0));
+    assert_eq!((home.stat(&path("/x")).await.err(), world.blobs().await), (Some(Error::NotFound), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_left_is_tidied() {
-    let (folder, store, home) = open().await;
+    let world = World::embedded();
+    let folder = world.folder();
+    let (store, home) = world.start().await;
     put(&home, "/kept", &large(3)).await.unwrap();
     drop((home, store));
     // A crash after the file was placed and before the commit: two names, no row.
     let name = format!("{}.0123456789abcdef", "ab".repeat(32));
-    std::fs::create_dir_all(folder.path().join("blobs/ab")).unwrap();
-    std::fs::write(folder.path().join("blobs/new").join(&name), b"lost").unwrap();
-    std::fs::hard_link(folder.path().join("blobs/new").join(&name), folder.path().join("blobs/ab").join(&name))
-        .unwrap();
-    std::fs::write(folder.path().join("blobs/new/0123456789abcdef"), b"half").unwrap();
-    let store = reopen(folder.path()).await;
-    assert_eq!(blobs(folder.path()), 1, "what no row names is gone");
+    std::fs::create_dir_all(folder.join("blobs/ab")).unwrap();
+    std::fs::write(folder.join("blobs/new").join(&name), b"lost").unwrap();
+    std::fs::hard_link(folder.join("blobs/new").join(&name), folder.join("blobs/ab").join(&name)).unwrap();
+    std::fs::write(folder.join("blobs/new/0123456789abcdef"), b"half").unwrap();
+    let store = world.reopen().await;
+    assert_eq!(world.blobs().await, 1, "what no row names is gone");
     let account = store.account("alice").await.unwrap().unwrap();
     assert_eq!(read(&store.home(account.id, actor()), "/kept").await.unwrap(), large(3));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_content_is_kept_once_and_swept_when_nothing_refers_to_it() {
-    let (folder, store, home) = open().await;
+async fn one_content_is_kept_once_and_swept_when_nothing_refers_to_it(world: World) {
+    let (store, home) = world.start().await;
     put(&home, "/a", &large(4)).await.unwrap();
     put(&home, "/b", &large(4)).await.unwrap();
     home.copy(&path("/a"), &path("/c"), false).await.unwrap();
-    assert_eq!((blobs(folder.path()), store.status().await.unwrap().blobs), (1, 1));
+    assert_eq!(store.sweep(Duration::ZERO).await.unwrap(), 0, "the second object of one content is no blob");
+    assert_eq!((world.blobs().await, store.status().await.unwrap().blobs), (1, 1));
     for name in ["/a", "/b"] {
         home.remove(&path(name), Remove::File, None).await.unwrap();
     }
     assert_eq!(store.sweep(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(read(&home, "/c").await.unwrap(), large(4));
     home.remove(&path("/c"), Remove::File, None).await.unwrap();
-    assert_eq!((store.sweep(Duration::ZERO).await.unwrap(), blobs(folder.path())), (1, 0));
+    assert_eq!((store.sweep(Duration::ZERO).await.unwrap(), world.blobs().await), (1, 0));
     put(&home, "/a", &large(4)).await.unwrap();
     assert_eq!(read(&home, "/a").await.unwrap(), large(4), "a swept content comes back when it is put again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn quotas_count_files_and_mail_together() {
-    let (_folder, store, _) = open().await;
+async fn quotas_count_files_and_mail_together(world: World) {
+    let (store, _) = world.start().await;
     let bob = home(&store, "bob", Some(1000)).await;
     let account = store.account("bob").await.unwrap().unwrap().id;
     put(&bob, "/x", &[1; 600]).await.unwrap();
@@ -174,9 +142,25 @@ async fn quotas_count_files_and_mail_together() {
     store.verify_audit().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_reaches_all_or_none() {
-    let (_folder, store, _) = open().await;
+async fn sizes_beyond_32_bits_are_counted(world: World) {
+    let (store, home) = world.start().await;
+    put(&home, "/x", b"x").await.unwrap();
+    let huge = 5_000_000_000_i64;
+    for sql in
+        ["UPDATE nodes SET size = 5000000000 WHERE folder = 0", "UPDATE accounts SET used = 5000000000 WHERE id > 0"]
+    {
+        assert_eq!(world.tamper(sql).await, 1);
+    }
+    home.copy(&path("/x"), &path("/y"), false).await.unwrap();
+    assert_eq!(home.usage().await.unwrap().used, 2 * huge as u64);
+    home.remove(&path("/y"), Remove::Tree, None).await.unwrap();
+    store.set_quota(&actor(), "alice", Some(huge + 10)).await.unwrap();
+    assert_eq!(home.copy(&path("/x"), &path("/z"), false).await, Err(Error::OverQuota));
+    assert_eq!(home.usage().await.unwrap().used, huge as u64);
+}
+
+async fn a_message_reaches_all_or_none(world: World) {
+    let (store, _) = world.start().await;
     home(&store, "bob", Some(100)).await;
     let id = |name: &'static str| {
         let store = store.clone();
@@ -190,9 +174,8 @@ async fn a_message_reaches_all_or_none() {
     assert_eq!((delivered.mailboxes, store.status().await.unwrap().blobs), (2, 1), "one copy each, one content");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn names_move_as_they_should() {
-    let (_folder, store, home) = open().await;
+async fn names_move_as_they_should(world: World) {
+    let (store, home) = world.start().await;
     for folder in ["/a", "/a/b", "/c"] {
         home.mkdir(&path(folder)).await.unwrap();
     }
@@ -214,9 +197,8 @@ async fn names_move_as_they_should() {
     store.verify_audit().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_offset_keeps_what_was_there() {
-    let (_folder, _store, home) = open().await;
+async fn an_offset_keeps_what_was_there(world: World) {
+    let (_store, home) = world.start().await;
     put(&home, "/x", b"hello world").await.unwrap();
     let with = |offset| PutOptions { offset: Some(offset), ..PutOptions::default() };
     let mut upload = home.put(&path("/x"), with(6)).await.unwrap();
@@ -226,9 +208,8 @@ async fn an_offset_keeps_what_was_there() {
     assert!(matches!(home.put(&path("/x"), with(12)).await.err(), Some(Error::Invalid(_))));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_writers_share_commits_and_every_change_is_counted() {
-    let (_folder, store, home) = open().await;
+async fn a_hundred_writers_share_commits_and_every_change_is_counted(world: World) {
+    let (store, home) = world.start().await;
     let writers = (0..100).map(|number| {
         let home = home.clone();
         tokio::spawn(async move {
@@ -245,70 +226,69 @@ async fn a_hundred_writers_share_commits_and_every_change_is_counted() {
     assert_eq!((verified.changes, verified.counted), (502, 502));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_feed_tells_every_change_in_order() {
-    let (_folder, store, home) = open().await;
+async fn the_feed_tells_every_change_in_order(world: World) {
+    let (store, home) = world.start().await;
     let mut feed = store.follow();
     for number in 0..10 {
         put(&home, &format!("/f{number}"), b"x").await.unwrap();
     }
     for number in 2..12 {
-        let change = feed.recv().await.unwrap();
-        assert_eq!((change.number, change.action), (number, "file.put"));
+        let mut change = feed.recv().await.unwrap();
+        while change.number < number {
+            // Made just before it was followed.
+            change = feed.recv().await.unwrap();
+        }
+        assert_eq!((change.number, &*change.action), (number, "file.put"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_turned_away() {
-    let (folder, _store, _) = open().await;
-    assert_eq!(Store::open(options(folder.path())).await.err(), Some(Error::Busy));
+    let world = World::embedded();
+    let (_store, _) = world.start().await;
+    assert_eq!(Store::open(world.options()).await.err(), Some(Error::Busy));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_the_future_is_left_alone() {
-    let (folder, store, home) = open().await;
+async fn a_store_of_the_future_is_left_alone(world: World) {
+    let (store, home) = world.start().await;
     drop((store, home));
-    reopen(folder.path()).await;
+    world.reopen().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let database = rusqlite::Connection::open(folder.path().join("wharfinger.db")).unwrap();
-    database.execute("INSERT INTO schema_version VALUES (999, 0)", []).unwrap();
-    drop(database);
-    let error = loop {
-        match Store::open(options(folder.path())).await {
-            Err(Error::Busy) => tokio::time::sleep(Duration::from_millis(20)).await,
-            other => break other.err().unwrap(),
-        }
-    };
+    assert_eq!(world.tamper("INSERT INTO schema_version VALUES (999, 0)").await, 1);
+    let error = world.try_reopen().await.err().unwrap();
     assert!(matches!(&error, Error::Invalid(text) if text.contains("999")), "{error:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_was_touched_is_named() {
-    let (folder, store, home) = open().await;
-    for number in 0..5 {
+async fn a_record_that_was_touched_is_named(world: World) {
+    let (store, home) = world.start().await;
+    for number in 0..40 {
         put(&home, &format!("/f{number}"), b"x").await.unwrap();
     }
-    let database = rusqlite::Connection::open(folder.path().join("wharfinger.db")).unwrap();
-    database.busy_timeout(Duration::from_secs(5)).unwrap();
+    // The longest of the chains, its last record, and one before that.
+    let records = store.audit(Filter { limit: 100, ..Filter::default() }).await.unwrap();
+    let end = records.iter().max_by_key(|record| record.seq).unwrap();
+    let (chain, last, seq) = (end.chain, end.seq, end.seq - 2);
+    let old = records.iter().find(|record| (record.chain, record.seq) == (chain, seq)).unwrap();
+    let place = |seq: i64| format!("WHERE chain = {chain} AND seq = {seq}");
     for (spoil, mend) in [
-        ("UPDATE audit SET target = '/g2' WHERE seq = 5", "UPDATE audit SET target = '/f2' WHERE seq = 5"),
-        ("UPDATE audit SET time = time + 1 WHERE seq = 5", "UPDATE audit SET time = time - 1 WHERE seq = 5"),
-        ("UPDATE audit SET actor = 9 WHERE seq = 5", "UPDATE audit SET actor = NULL WHERE seq = 5"),
+        ("target = '/other'".to_owned(), format!("target = '{}'", old.target)),
+        ("time = time + 1".to_owned(), "time = time - 1".to_owned()),
+        ("actor = 9".to_owned(), "actor = NULL".to_owned()),
+        ("node = 'other'".to_owned(), format!("node = '{}'", old.node)),
     ] {
-        assert_eq!(database.execute(spoil, []).unwrap(), 1);
-        assert_eq!(store.verify_audit().await, Err(Broken::Altered { node: 1, seq: 5 }), "{spoil}");
-        assert_eq!(database.execute(mend, []).unwrap(), 1);
+        assert_eq!(world.tamper(&format!("UPDATE audit SET {spoil} {}", place(seq))).await, 1);
+        assert_eq!(store.verify_audit().await, Err(Broken::Altered { chain, seq }), "{spoil}");
+        assert_eq!(world.tamper(&format!("UPDATE audit SET {mend} {}", place(seq))).await, 1);
         store.verify_audit().await.unwrap();
     }
-    database.execute("DELETE FROM audit WHERE seq = 7", []).unwrap();
-    assert_eq!(store.verify_audit().await, Err(Broken::Cut { node: 1, found: 6, expected: 7 }));
-    database.execute("DELETE FROM audit WHERE seq = 4", []).unwrap();
-    assert_eq!(store.verify_audit().await, Err(Broken::Unchained { node: 1, seq: 5 }));
+    world.tamper(&format!("DELETE FROM audit {}", place(last))).await;
+    assert_eq!(store.verify_audit().await, Err(Broken::Cut { chain, found: last - 1, expected: last }));
+    world.tamper(&format!("DELETE FROM audit {}", place(seq - 1))).await;
+    assert_eq!(store.verify_audit().await, Err(Broken::Unchained { chain, seq }));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_removed_account_takes_everything_with_it() {
-    let (folder, store, home) = open().await;
+async fn a_removed_account_takes_everything_with_it(world: World) {
+    let (store, home) = world.start().await;
     let account = store.account("alice").await.unwrap().unwrap().id;
     put(&home, "/x", &large(5)).await.unwrap();
     deliver(&store, b"Subject: x\r\n\r\n", &[(account, "alice@example.org")]).await.unwrap();
@@ -316,15 +296,14 @@ async fn a_removed_account_takes_everything_with_it() {
     store.sweep(Duration::ZERO).await.unwrap();
     let status = store.status().await.unwrap();
     assert_eq!((status.accounts, status.files, status.messages, status.blobs), (0, 0, 0, 0));
-    assert_eq!(blobs(folder.path()), 0);
+    assert_eq!(world.blobs().await, 0);
     assert_eq!(home.stat(&path("/x")).await.err(), Some(Error::NotFound));
     store.verify_audit().await.unwrap();
     self::home(&store, "alice", None).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn addresses_find_their_accounts() {
-    let (_folder, store, _) = open().await;
+async fn addresses_find_their_accounts(world: World) {
+    let (store, _) = world.start().await;
     home(&store, "bob", None).await;
     store.set_alias(&actor(), "team@example.org", vec!["alice".into(), "bob".into()]).await.unwrap();
     let found = |local: &'static str, domain: &'static str| {
@@ -339,10 +318,8 @@ async fn addresses_find_their_accounts() {
     assert!(store.set_alias(&actor(), "x@elsewhere.example", vec!["bob".into()]).await.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_reserve_of_the_disk_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let full = Options { reserve: u64::MAX, ..options(folder.path()) };
+async fn the_reserve_of_the_disk_is_kept(world: World) {
+    let full = Options { reserve: u64::MAX, ..world.options() };
     let store = Store::open(full).await.unwrap();
     let alice = home(&store, "alice", None).await;
     let account = store.account("alice").await.unwrap().unwrap().id;

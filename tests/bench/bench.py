@@ -11,7 +11,7 @@ import time
 
 from meter import Meter
 from report import Row, print_report
-from servers import DOMAIN, HOST, RECIPIENTS, Nginx, Postfix, Tls, Vsftpd
+from peers import DOMAIN, HOST, RECIPIENTS, Nginx, Postfix, Tls, Vsftpd
 from wharfinger import Wharfinger
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

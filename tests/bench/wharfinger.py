@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from servers import DOMAIN, HOST, PASSWORD, RECIPIENTS, Server, free_port, run
+from peers import DOMAIN, HOST, PASSWORD, RECIPIENTS, Server, free_port, run
 
 ACCOUNT = "bench"
 
@@ -14,9 +14,10 @@ class Wharfinger(Server):
 
     name = "Wharfinger"
 
-    def __init__(self, directory, tls, protocols):
+    def __init__(self, directory, tls, protocols, extra="", first=True):
+        """`extra` is added to the configuration; only the `first` node on a store makes its accounts."""
         super().__init__(directory, tls)
-        self.protocols = protocols
+        self.protocols, self.extra, self.first = protocols, extra, first
 
     def start(self):
         self.smtp, self.https, self.ftp = free_port(), free_port(), free_port()
@@ -30,6 +31,7 @@ tls = "{tls}"
         self.config = self.directory / "wharfinger.toml"
         self.config.write_text(f"""
 hostname = "mx.{DOMAIN}"
+node = "{self.directory.name}"
 passive_ports = "41300-41499"
 
 [telemetry]
@@ -39,8 +41,11 @@ bind = []
 certificate = "{self.tls.cert}"
 key = "{self.tls.key}"
 
+{self.extra}
 {listeners}""")
         self.launch([self.binary, "serve", *self.where()], self.https)
+        if not self.first:
+            return
         run(self.binary, *self.where(), "domain", "add", DOMAIN)
         for name in [ACCOUNT, *RECIPIENTS]:
             run(self.binary, *self.where(), "user", "add", name, "--password-stdin", input=PASSWORD.encode() + b"\n")

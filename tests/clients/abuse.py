@@ -4,7 +4,7 @@
 import base64, ftplib, http.client, io, os, pathlib, resource, smtplib, socket, ssl, subprocess, tempfile, threading, time
 
 import ftps
-from harness import Daemon, Report, run
+from harness import ENGINE, Daemon, Report, run
 
 PASSWORD = "a long enough password"
 ELSEWHERE = ("127.0.0.2", 0)
@@ -420,7 +420,10 @@ def main():
     report.check("the audit log is whole", daemon.cli("audit", "verify", check=False).returncode == 0)
     report.check("the log tells of no panic", "panicked" not in daemon.log())
     report.check("the daemon ends in order", daemon.stop() == 0)
-    full_disk(report)
+    if ENGINE == "sqlite":
+        full_disk(report)
+    else:
+        print("      skipped: a full disk of the node, which keeps nothing there")
     if not report.failed:
         daemon.remove()
     report.end()

@@ -1,38 +1,92 @@
-"""A daemon of our own for a test: in a temporary folder, on free ports of loopback, stopped by its process id."""
+"""A daemon of our own for a test: in a temporary folder, on free ports of loopback, stopped by its process id. ENGINE
+says what its store stands on: `sqlite`, or `postgres`, with the servers that TEST_POSTGRES and TEST_S3 name."""
 
-import json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time
+import json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, time
+
+import servers
+from servers import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("WHARFINGER_BIN", str(ROOT / "target" / "debug" / "wharfinger"))
+ENGINE = os.environ.get("ENGINE", "sqlite")
 LISTENERS = [("smtp", "smtp", "starttls"), ("submission", "submission", "starttls"),
              ("submissions", "submission", "implicit"), ("http", "http", "none"), ("https", "https", "implicit"),
              ("ftp", "ftp", "starttls"), ("ftps", "ftp", "implicit")]
 
 
-def free_ports(count):
-    """Ports that were free a moment ago, below the range that the system gives to clients."""
-    found, port = [], 20000 + os.getpid() % 8000
-    while len(found) < count:
-        port += 1
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-            except OSError:
-                pass
-    return found
+class Embedded:
+    """SQLite and files, in the daemon's data folder."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def tables(self):
+        return {}
+
+    def rows(self, query, *values):
+        """What a query finds, or changes; `$1` is the first of `values`."""
+        with sqlite3.connect(self.data / "wharfinger.db", isolation_level=None, timeout=30) as database:
+            found = database.execute(re.sub(r"\$(\d+)", r"?\1", query), values).fetchall()
+        database.close()
+        return found
+
+    def columns(self, table):
+        return [row[1] for row in self.rows(f"PRAGMA table_info({table})")]
+
+    def places(self):
+        """Where the blob store has something."""
+        return {str(path.relative_to(self.data / "blobs")) for path in (self.data / "blobs").glob("*/*")}
+
+    def content(self, place):
+        return (self.data / "blobs" / place).read_bytes()
+
+
+class Shared:
+    """A PostgreSQL database and a bucket's prefix, for one daemon or several."""
+
+    def __init__(self, url=None):
+        for name in ("TEST_POSTGRES", "TEST_S3"):
+            if name not in os.environ:
+                sys.exit(f"{name} is not set: tests/run starts the servers")
+        self.url = self.node_url = url or servers.database(os.environ["TEST_POSTGRES"])
+        self.prefix = f"p{secrets.token_hex(6)}"
+        self.s3 = servers.S3Client(os.environ["TEST_S3"])
+        self.bucket = self.s3.bucket("test")
+
+    def tables(self):
+        """What the configuration says of it."""
+        return {"storage": f'engine = "postgres"\nurl = "{self.node_url}"\n',
+                "blobs": f'kind = "s3"\nendpoint = "{self.s3.endpoint}"\nbucket = "{self.bucket}"\n'
+                         f'access_key = "{self.s3.access_key}"\nsecret_key = "{self.s3.secret_key}"\n'
+                         f'prefix = "{self.prefix}"\n'}
+
+    def rows(self, query, *values):
+        return servers.query(self.url, query, *values)
+
+    def columns(self, table):
+        return [name for name, in self.rows("SELECT column_name FROM information_schema.columns "
+                                            f"WHERE table_name = '{table}' ORDER BY ordinal_position")]
+
+    def places(self):
+        return {key.removeprefix(self.prefix + "/") for key in self.s3.objects(self.bucket, self.prefix + "/")}
+
+    def content(self, place):
+        return self.s3.read(self.bucket, f"{self.prefix}/{place}")
 
 
 class Daemon:
     """A running `wharfinger serve`."""
 
-    def __init__(self, extra="", data=None):
+    def __init__(self, extra="", data=None, store=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-test-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         numbers = free_ports(len(LISTENERS) + 1)
         self.port = {name: number for (name, _, _), number in zip(LISTENERS, numbers)}
         self.telemetry = numbers[-1]
+        self.store = store or (Embedded(self.data) if ENGINE == "sqlite" else Shared())
+        for table, keys in self.store.tables().items():
+            head = f"[{table}]\n"
+            extra = extra.replace(head, head + keys) if head in extra else f"{extra}\n{head}{keys}"
         text = f'hostname = "localhost"\ndata = "{self.data}"\n{extra}\n'
         if "[telemetry]" not in extra:
             text += f'[telemetry]\nbind = "127.0.0.1:{self.telemetry}"\n'
@@ -44,8 +98,9 @@ class Daemon:
 
     def start(self):
         log = open(self.folder / "log", "ab")
-        self.process = subprocess.Popen([BINARY, "--config", str(self.config)], stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=log)
+        # However the test dies, the daemon dies with it.
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", BINARY, "--config", str(self.config)],
+                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for _ in range(600):
             if self.process.poll() is not None:
                 sys.exit(f"the daemon did not start:\n{self.log()}")

@@ -1,7 +1,7 @@
 """Mail as others send it: smtp-source and swaks deliver 5,000 messages, each traced from its 250 to the audit log,
 which counts every change and shows every tampering. Python's smtplib and a bare socket look closer."""
 
-import io, os, re, smtplib, socket, sqlite3, tempfile, time
+import io, os, re, smtplib, socket, tempfile, time
 
 import ftps
 from harness import Daemon, Report, run
@@ -173,12 +173,11 @@ def chunking(report, daemon, count):
 
 def traces(report, daemon, count):
     """Every trace id that a 250 told, looked up: the record must agree with what was sent and with what is stored."""
-    database = sqlite3.connect(f"file:{daemon.data / 'wharfinger.db'}?mode=ro", uri=True)
     wrong, now = [], time.time() * 1000
     for trace, (sender, recipients, tls) in count.traces.items():
         records = [record for record in daemon.json("trace", trace) if record["action"] == "mail.deliver"]
-        rows = database.execute("""SELECT messages.size, lower(hex(hash)) FROM messages
-            JOIN blobs ON blobs.id = messages.blob WHERE trace = ?""", [trace]).fetchall()
+        rows = [(size, bytes(name).hex()) for size, name in daemon.store.rows("""SELECT messages.size, hash FROM messages
+            JOIN blobs ON blobs.id = messages.blob WHERE trace = $1""", trace)]
         told = [dict(pair.split("=", 1) for pair in record["detail"].split()) for record in records]
         good = (bool(records) and len(records) == len(rows)
                 and {record["target"] for record in records} == set(recipients)
@@ -222,12 +221,11 @@ def others(daemon, count):
 
 def tamper(report, daemon):
     """Changes one byte of one record, column by column, and more; each must be seen and the record named."""
-    database = sqlite3.connect(daemon.data / "wharfinger.db", isolation_level=None)
-    columns = [row[1] for row in database.execute("PRAGMA table_info(audit)")]
-    record = database.execute("""SELECT * FROM audit WHERE action = 'mail.deliver' AND tls != '' AND name != ''
-                              AND seq > 4000 LIMIT 1""").fetchone()
+    rows, columns = daemon.store.rows, daemon.store.columns("audit")
+    chain, last = rows("SELECT chain, MAX(seq) FROM audit GROUP BY chain ORDER BY MAX(seq) DESC LIMIT 1")[0]
+    record = rows("""SELECT * FROM audit WHERE action = 'mail.deliver' AND tls <> '' AND chain = $1 AND seq < $2
+                  ORDER BY seq DESC LIMIT 1""", chain, last - 10)[0]
     seq = record[columns.index("seq")]
-    last = database.execute("SELECT MAX(seq) FROM audit").fetchone()[0]
 
     def verify(what, *names):
         done = daemon.cli("audit", "verify", check=False)
@@ -238,39 +236,40 @@ def tamper(report, daemon):
         if value is None or isinstance(value, int):
             return (value or 0) ^ 1
         if isinstance(value, str):
-            return chr(ord(value[0]) ^ 1) + value[1:]
+            return chr(ord(value[0]) ^ 1) + value[1:] if value else "x"
         return bytes([value[0] ^ 1]) + value[1:]
 
     for column, value in zip(columns, record):
         # A number that is taken already would be refused by the database itself.
-        changed = seq + (1 << 40) if column == "seq" else one_byte(value)
-        database.execute(f"UPDATE audit SET {column} = ? WHERE node = ? AND seq = ?", [changed, record[0], seq])
+        changed = value + (1 << 40) if column in ("chain", "seq") else one_byte(value)
+        rows(f"UPDATE audit SET {column} = $1 WHERE chain = $2 AND seq = $3", changed, chain, seq)
         verify(f"one byte of {column} changed: audit verify names record {seq}", seq)
         now = {**dict(zip(columns, record)), column: changed}
-        database.execute(f"UPDATE audit SET {column} = ? WHERE node = ? AND seq = ?", [value, now["node"], now["seq"]])
+        rows(f"UPDATE audit SET {column} = $1 WHERE chain = $2 AND seq = $3", value, now["chain"], now["seq"])
 
     def keep(condition):
-        rows = database.execute(f"SELECT * FROM audit WHERE {condition}").fetchall()
-        database.execute(f"DELETE FROM audit WHERE {condition}")
-        return rows
+        kept = rows(f"SELECT * FROM audit WHERE chain = {chain} AND {condition}")
+        rows(f"DELETE FROM audit WHERE chain = {chain} AND {condition}")
+        return kept
 
-    def put_back(rows):
-        database.executemany(f"INSERT INTO audit VALUES ({','.join('?' * len(columns))})", rows)
+    def put_back(kept):
+        for row in kept:
+            rows(f"INSERT INTO audit VALUES ({','.join(f'${at + 1}' for at in range(len(columns)))})", *row)
 
-    rows = keep(f"seq = {seq}")
+    kept = keep(f"seq = {seq}")
     verify("a record removed: the gap is named", seq)
-    put_back(rows)
-    rows = keep(f"seq > {last - 3}")
+    put_back(kept)
+    # Records that no change is counted for, as of a log-in, would not be missed below.
+    kept = keep(f"seq > {last - 3}")
     verify("the tail cut: the end is named", last)
-    head = database.execute("SELECT seq, hash FROM audit_heads").fetchone()
-    newest = database.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
-    database.execute("UPDATE audit_heads SET seq = ?, hash = ?", newest)
+    head = rows("SELECT seq, hash FROM chains WHERE id = $1", chain)[0]
+    newest = rows("SELECT seq, hash FROM audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1", chain)[0]
+    rows("UPDATE chains SET seq = $1, hash = $2 WHERE id = $3", *newest, chain)
     done = daemon.cli("audit", "verify", check=False)
     report.check("the tail cut with the chain's end made to match: the changes do not add up",
                  done.returncode == 1 and "changes" in done.stderr, done)
-    database.execute("UPDATE audit_heads SET seq = ?, hash = ?", head)
-    put_back(rows)
-    database.close()
+    rows("UPDATE chains SET seq = $1, hash = $2 WHERE id = $3", *head, chain)
+    put_back(kept)
     done = daemon.cli("audit", "verify", check=False)
     report.check("with everything put back the log is whole", done.returncode == 0, done)
 

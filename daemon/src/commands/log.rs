@@ -1,10 +1,13 @@
 //! The audit log and traces.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use storage::TraceId;
 use storage::audit::{Filter, Record};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{Context, said};
 use crate::cli::Audit;
@@ -41,6 +44,45 @@ pub(super) async fn trace(context: &Context<'_>, id: &str) -> Result<String, Str
     Ok(context.show(&json!(records), || records.iter().map(story).collect()))
 }
 
+/// Prints changes as the feed tells them, until there were `limit`, or for ever.
+pub(super) async fn events(context: &Context<'_>, user: Option<&str>, limit: Option<usize>) -> Result<String, String> {
+    let mut feed = context.store.follow();
+    let wanted = match user {
+        Some(name) => {
+            let account = context.store.account(name).await.map_err(|error| said(&error))?;
+            Some(account.ok_or_else(|| format!("there is no account {name}"))?.id)
+        }
+        None => None,
+    };
+    let mut names: HashMap<i64, String> = HashMap::new();
+    let mut left = limit.unwrap_or(usize::MAX);
+    while left > 0 {
+        let change = match feed.recv().await {
+            Ok(change) => change,
+            Err(RecvError::Lagged(missed)) => {
+                return Err(format!("{missed} changes came faster than they were printed; the audit log has them"));
+            }
+            Err(RecvError::Closed) => break,
+        };
+        if wanted.is_some_and(|wanted| wanted != change.account) {
+            continue;
+        }
+        if !names.contains_key(&change.account) {
+            let accounts = context.store.accounts().await.map_err(|error| said(&error))?;
+            names.extend(accounts.into_iter().map(|account| (account.id, account.name)));
+        }
+        let name = names.entry(change.account).or_insert_with(|| "-".into());
+        let value =
+            json!({ "account": name, "number": change.number, "action": change.action, "object": change.object });
+        let line = context.show(&value, || format!("{name} {} {} {}\n", change.number, change.action, change.object));
+        if context.pieces.send(line).await.is_err() {
+            break;
+        }
+        left -= 1;
+    }
+    Ok(String::new())
+}
+
 fn time(record: &Record) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(record.time) * 1_000_000);
     at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
@@ -69,7 +111,7 @@ fn story(record: &Record) -> String {
     let name = if record.name.is_empty() { "-" } else { &record.name };
     format!(
         "{} {}\n  time      {}\n  target    {}\n  detail    {}\n  actor     {name}\n  peer      {} by {}\n  \
-         tls       {tls}\n  record    {} of node {}\n",
+         tls       {tls}\n  record    {} of chain {}, written by {}\n",
         record.action,
         record.outcome,
         time(record),
@@ -78,6 +120,7 @@ fn story(record: &Record) -> String {
         record.peer,
         record.protocol,
         record.seq,
+        record.chain,
         record.node
     )
 }

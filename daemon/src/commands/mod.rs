@@ -12,6 +12,7 @@ use std::time::Duration;
 use auth::{Authority, Peer};
 use serde_json::{Value, json};
 use storage::{Actor, Options, Store};
+use tokio::sync::mpsc;
 
 use crate::cli::{Command, User};
 use crate::config::{Config, Listen};
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) input: Option<String>,
     /// Inside the daemon: for how long it runs, and how many are connected.
     pub(crate) running: Option<(Duration, usize)>,
+    /// Takes what is printed before the command ends.
+    pub(crate) pieces: mpsc::Sender<String>,
 }
 
 impl Context<'_> {
@@ -51,6 +54,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<Strin
         Command::Alias(alias) => accounts::alias(context, alias).await,
         Command::Domain(domain) => accounts::domain(context, domain).await,
         Command::Audit(audit) => log::audit(context, audit).await,
+        Command::Events { user, limit } => log::events(context, user.as_deref(), limit).await,
         Command::Trace { id } => log::trace(context, &id).await,
         Command::Status => status(context).await,
         Command::Serve | Command::Check | Command::Completions { .. } | Command::Man => {
@@ -74,27 +78,51 @@ pub(crate) async fn dispatch(
     let text = match control::ask(&config.data, arguments, input.clone()).await {
         Some(answer) => answer?,
         None => {
-            let store = open_store(config).await?;
+            // One command at a time needs no more.
+            let store = open_store(&config.with_few_connections()).await?;
             let authority = serve::authority(&store, config)?;
-            let context = Context { store: &store, authority: &authority, json, input, running: None };
-            run(&context, command).await?
+            let (pieces, mut printed) = mpsc::channel::<String>(16);
+            let printing = tokio::spawn(async move {
+                while let Some(piece) = printed.recv().await {
+                    print(&piece);
+                }
+            });
+            let context = Context { store: &store, authority: &authority, json, input, running: None, pieces };
+            let text = run(&context, command).await?;
+            drop(context);
+            printing.await.map_err(|error| error.to_string())?;
+            text
         }
     };
     print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the store; a new one knows the domains of this host.
-pub(crate) async fn open_store(config: &Config) -> Result<Store, String> {
+/// How the store is opened; a new one knows the domains of this host.
+fn options(config: &Config) -> Result<Options, String> {
     let mut domains = vec!["localhost".to_owned()];
     if config.hostname != "localhost" {
         domains.push(config.hostname.clone());
     }
-    let options = Options { data: config.data.clone(), reserve: config.storage.reserve_mib << 20, domains };
-    Store::open(options).await.map_err(|error| match error {
+    Ok(Options {
+        data: config.data.clone(),
+        reserve: config.storage.reserve_mib << 20,
+        domains,
+        engine: config.storage.engine()?,
+        blobs: config.blob_store()?,
+        small: config.small(),
+        node: config.node.clone(),
+    })
+}
+
+/// Opens the store.
+pub(crate) async fn open_store(config: &Config) -> Result<Store, String> {
+    Store::open(options(config)?).await.map_err(|error| match error {
         storage::Error::Busy => {
             format!("the store in {} is in use by another process; stop it first", config.data.display())
         }
+        // Says itself what it is about.
+        storage::Error::Invalid(sentence) => sentence.into_owned(),
         other => format!("the store in {}: {other}{}", config.data.display(), detail(&other)),
     })
 }
@@ -176,7 +204,8 @@ pub(crate) async fn check(config: &Config, json: bool) -> Result<String, String>
 async fn judge(config: &Config, scratch: &Path) -> Result<(), String> {
     let mut trial = config.clone();
     trial.data = scratch.to_owned();
-    let store = open_store(&trial).await?;
+    Store::probe(&options(config)?).await.map_err(|error| said(&error))?;
+    let store = Store::open(Options::embedded(trial.data.clone())).await.map_err(|error| said(&error))?;
     let authority = serve::authority(&store, &trial)?;
     Tls::new(&trial)?;
     serve::build(&trial, &authority).map(drop)

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use auth::{Peer, TraceId};
 
 use crate::TlsMode;
 use crate::data::PassivePorts;
+use crate::ends::Ends;
 use crate::line::{Framer, Line, ReadError};
 use crate::pace::Paced;
 use crate::tls::{self, Stream, TlsService};
@@ -77,6 +78,8 @@ pub struct Conn {
     input: BytesMut,
     framer: Framer,
     peer: Peer,
+    /// The address of this host that the connection arrived at, whatever the client was told to connect to.
+    arrival: IpAddr,
     listener: Arc<Listener>,
     stop: Shutdown,
     /// What the TLS handshake went by; data connections go by the same.
@@ -86,28 +89,30 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Takes a connection that the daemon accepted; on an implicit-TLS listener the handshake happens here.
+    /// Takes a connection that the daemon accepted, between `ends`; on an implicit-TLS listener the handshake happens
+    /// here.
     ///
     /// # Errors
     /// When the TLS handshake fails or takes too long.
     pub async fn open(
         tcp: TcpStream,
-        remote: SocketAddr,
+        ends: Ends,
         listener: Arc<Listener>,
         stop: Shutdown,
         place: Box<dyn Any + Send + Sync>,
     ) -> io::Result<Conn> {
         // Without it one small reply per segment waits 40 ms for the peer's delayed acknowledgement.
         tcp.set_nodelay(true)?;
-        let local = tcp.local_addr()?;
+        let arrival = tcp.local_addr()?.ip();
         let trace = TraceId::new();
-        let peer = Peer { protocol: listener.protocol, remote, local, tls: None, trace };
+        let peer = Peer { protocol: listener.protocol, remote: ends.remote, local: ends.local, tls: None, trace };
         let implicit = listener.mode == TlsMode::Implicit;
         let conn = Conn {
             stream: Stream::Plain(Paced::new(tcp)),
             input: BytesMut::new(),
             framer: Framer::default(),
             peer,
+            arrival,
             listener,
             stop,
             tls: None,
@@ -140,6 +145,11 @@ impl Conn {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// The address of this host that the connection arrived at: where its data connections can be waited for.
+    pub(crate) fn arrival(&self) -> IpAddr {
+        self.arrival
     }
 
     /// The listener the connection came by.

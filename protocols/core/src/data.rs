@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::conn::Conn;
+use crate::ends::{Ends, Proxies};
 use crate::line::ReadError;
 use crate::pace::{Paced, Progress};
 use crate::tls::{self, Stream};
@@ -26,6 +27,8 @@ const READ: usize = 256 << 10;
 /// The ports that passive data connections may use.
 pub struct PassivePorts {
     range: RangeInclusive<u16>,
+    /// Whose data connections begin with a PROXY header, as their control connections do.
+    proxies: Arc<Proxies>,
     state: Mutex<Pool>,
 }
 
@@ -48,10 +51,15 @@ impl Drop for Reserved {
 }
 
 impl PassivePorts {
-    /// A pool over `range`.
+    /// A pool over `range`, where clients connect themselves.
     pub fn new(range: RangeInclusive<u16>) -> Arc<Self> {
+        PassivePorts::behind(range, Arc::default())
+    }
+
+    /// A pool over `range`, to which these balancers forward.
+    pub fn behind(range: RangeInclusive<u16>, proxies: Arc<Proxies>) -> Arc<Self> {
         let pool = Pool { next: *range.start(), ..Pool::default() };
-        Arc::new(PassivePorts { range, state: Mutex::new(pool) })
+        Arc::new(PassivePorts { range, proxies, state: Mutex::new(pool) })
     }
 
     fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
@@ -144,7 +152,7 @@ pub struct DataConn {
 pub struct DataSide {
     tls: Option<Arc<rustls::ServerConfig>>,
     client: IpAddr,
-    local: IpAddr,
+    arrival: IpAddr,
     ports: Arc<PassivePorts>,
 }
 
@@ -154,7 +162,7 @@ impl Conn {
         DataSide {
             tls: self.tls_config(),
             client: self.peer().remote.ip(),
-            local: self.peer().local.ip(),
+            arrival: self.arrival(),
             ports: self.listener().passive.clone(),
         }
     }
@@ -171,12 +179,12 @@ impl DataSide {
         self
     }
 
-    /// Opens a passive port on the address the client reached us at.
+    /// Opens a passive port on the address that the control connection arrived at; a balancer forwards to it.
     ///
     /// # Errors
     /// When no port of the pool is free.
     pub fn passive(&self) -> io::Result<Passive> {
-        let (listener, reserved) = self.ports.listen(self.local)?;
+        let (listener, reserved) = self.ports.listen(self.arrival)?;
         let address = listener.local_addr()?;
         Ok(Passive { listener, address, client: self.client, reserved })
     }
@@ -193,12 +201,18 @@ impl DataSide {
             let Ok(accepted) = accepted else {
                 return Err(if strangers > 0 { DataError::Foreign } else { DataError::Late });
             };
-            let (tcp, remote) = accepted?;
-            if remote.ip() == passive.client {
-                return self.open(tcp, protection, Some(passive.reserved)).await;
+            let (mut tcp, remote) = accepted?;
+            match self.ports.proxies.ends(&mut tcp).await {
+                Ok(Ends { remote, .. }) if remote.ip().to_canonical() == passive.client.to_canonical() => {
+                    return self.open(tcp, protection, Some(passive.reserved)).await;
+                }
+                Ok(Ends { remote, .. }) => {
+                    let client = passive.client;
+                    tracing::warn!(%remote, %client, "a data connection from a foreign address was refused");
+                }
+                Err(error) => tracing::warn!(%remote, %error, "a balancer's data connection was refused"),
             }
             strangers += 1;
-            tracing::warn!(%remote, client = %passive.client, "a data connection from a foreign address was refused");
             if strangers == STRANGERS {
                 return Err(DataError::Foreign);
             }

@@ -7,8 +7,11 @@
 
 mod conn;
 mod data;
+mod ends;
 mod line;
+mod networks;
 mod pace;
+mod proxy;
 mod tls;
 
 use std::future::Future;
@@ -20,7 +23,9 @@ use auth::Authority;
 
 pub use conn::{Conn, Listener, Shutdown, ShutdownTrigger};
 pub use data::{DataConn, DataError, DataSide, Passive, PassivePorts, Protection};
+pub use ends::{Ends, Proxies, Unintroduced};
 pub use line::{Framer, Line, ReadError};
+pub use networks::{BadNetwork, Network, Networks};
 pub use pace::{Paced, Progress};
 pub use tls::{Resumption, Stream, TlsService};
 
@@ -106,6 +111,8 @@ pub enum Closed {
     Idle,
     /// The client broke a limit or the protocol so that going on made no sense.
     Abuse,
+    /// A trusted balancer did not say whom it speaks for.
+    Proxy,
     /// The TLS handshake failed.
     Tls,
     /// The daemon drains.
@@ -120,6 +127,7 @@ impl Closed {
             Closed::Lost => "lost",
             Closed::Idle => "idle",
             Closed::Abuse => "abuse",
+            Closed::Proxy => "proxy",
             Closed::Tls => "tls",
             Closed::Shutdown => "shutdown",
         }

@@ -171,8 +171,13 @@ async fn handle(link: Arc<Link>, request: Request<Incoming>) -> Result<Response<
         Ok(response) => response,
         Err(refusal) => {
             tracing::debug!(status = refusal.status.as_u16(), message = refusal.message(), "refused");
-            drain(&head, body).await;
-            refusal.answer(from_browser(&head))
+            let goes_on = drain(&head, body).await;
+            let mut response = refusal.answer(from_browser(&head));
+            if !goes_on {
+                // RFC 9112 §9.6: the client must not send its next request behind a body that nobody reads.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
     };
     finish(&link, &head, &mut response);
@@ -221,28 +226,31 @@ fn from_browser(head: &Parts) -> bool {
 
 /// Lets a client that is still sending hear the refusal. With HTTP/1.1 a short body is read first, unless the client
 /// waits to be asked for it. With HTTP/2 the answer goes out at once and the stream lives on for a moment: some clients
-/// overlook an answer with a reset close behind (RFC 9113 §8.1).
-async fn drain(head: &Parts, mut body: Incoming) {
+/// overlook an answer with a reset close behind (RFC 9113 §8.1). Whether the connection can go on behind it.
+async fn drain(head: &Parts, mut body: Incoming) -> bool {
     if body.is_end_stream() {
-        return;
+        return true;
     }
     let read = async move {
         let mut left = DRAIN;
         while left > 0 {
-            let Some(Ok(frame)) = body.frame().await else { return };
-            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+            match body.frame().await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64)),
+            }
         }
         // Unread, it stops the client by its flow control.
         tokio::time::sleep(LINGER).await;
+        false
     };
     let read = tokio::time::timeout(LINGER, read);
     if head.version == Version::HTTP_2 {
         tokio::spawn(read);
-    } else if head.headers.get(header::CONTENT_LENGTH).is_some_and(is_short)
-        && !head.headers.contains_key(header::EXPECT)
-    {
-        let _ = read.await;
+        return true;
     }
+    let short = head.headers.get(header::CONTENT_LENGTH).is_some_and(is_short);
+    short && !head.headers.contains_key(header::EXPECT) && read.await.unwrap_or(false)
 }
 
 fn is_short(length: &HeaderValue) -> bool {

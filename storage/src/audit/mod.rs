@@ -4,6 +4,8 @@
 
 mod query;
 
+use std::sync::Arc;
+
 use crate::db::{Read, Tx, Value, params};
 use crate::{Actor, Error, Timestamp};
 
@@ -21,41 +23,52 @@ pub(crate) struct Entry<'a> {
     pub(crate) detail: &'a str,
 }
 
-/// The end of one node's chain.
-#[derive(Debug, Clone)]
+/// The end of a chain, held by the one connection that writes to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) node: i64,
+    pub(crate) chain: i64,
+    pub(crate) node: Arc<str>,
     pub(crate) seq: i64,
     pub(crate) hash: Vec<u8>,
 }
 
 impl Head {
-    /// The end of the chain as the database has it; a chain begins with 32 zero bytes.
-    pub(crate) fn load(tx: &Read<'_>, node: i64) -> Result<Head, Error> {
-        let sql = "SELECT seq, hash FROM audit_heads WHERE node = $1";
-        let found = tx.row(sql, params![node], |row| Ok(Head { node, seq: row.int(0)?, hash: row.bytes(1)? }))?;
-        Ok(found.unwrap_or(Head { node, seq: 0, hash: vec![0; 32] }))
+    /// The end of the chain of a node's connection; a chain begins with 32 zero bytes.
+    pub(crate) fn claim(tx: &Read<'_>, node: &str, lane: i64) -> Result<Head, Error> {
+        tx.row(
+            "INSERT INTO chains (node, lane, seq, hash) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING RETURNING id",
+            params![node, lane, &[0; 32][..]],
+            |_| Ok(()),
+        )?;
+        let head =
+            tx.row("SELECT id, seq, hash FROM chains WHERE node = $1 AND lane = $2", params![node, lane], |row| {
+                Ok(Head { chain: row.int(0)?, node: node.into(), seq: row.int(1)?, hash: row.bytes(2)? })
+            })?;
+        head.ok_or_else(|| Error::internal("a chain of the audit log was not returned"))
     }
 
-    /// Writes the end of the chain; once for each commit.
-    pub(crate) fn save(&self, tx: &Read<'_>) -> Result<(), Error> {
-        tx.row(
-            "INSERT INTO audit_heads (node, seq, hash) VALUES ($1, $2, $3)
-             ON CONFLICT (node) DO UPDATE SET seq = excluded.seq, hash = excluded.hash RETURNING seq",
-            params![self.node, self.seq, &self.hash[..]],
-            |_| Ok(()),
-        )
-        .map(drop)
+    /// Writes the end of the chain, once for each commit, where it ended at record `start` until then.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody else has written to the chain.
+    pub(crate) fn save(&self, tx: &Read<'_>, start: i64) -> Result<(), Error> {
+        if self.seq == start {
+            return Ok(());
+        }
+        let sql = "UPDATE chains SET seq = $2, hash = $3 WHERE id = $1 AND seq = $4 RETURNING id";
+        tx.row(sql, params![self.chain, self.seq, &self.hash[..], start], |_| Ok(()))?.ok_or(Error::Busy)
     }
 }
 
 /// One line of the audit log.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Record {
-    /// Whose chain.
-    pub node: i64,
+    /// The chain it belongs to: each connection that a node writes by has one.
+    pub chain: i64,
     /// Its place in the chain, from 1 without a gap.
     pub seq: i64,
+    /// The name of the node that wrote it.
+    pub node: String,
     /// Milliseconds since the Unix epoch.
     pub time: i64,
     /// The id of the account that acted; `None` for a stranger or the command line.
@@ -106,11 +119,12 @@ impl Entry<'_> {
         };
         let peer = &self.actor.peer;
         let mut record = Record {
-            node: head.node,
+            chain: head.chain,
             seq: head.seq + 1,
+            node: plain(&head.node),
             time: Timestamp::now().0,
             actor: self.actor.account,
-            name: self.actor.name.clone(),
+            name: plain(&self.actor.name),
             protocol: peer.protocol.to_owned(),
             peer: peer.address(),
             tls: peer.tls.map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher)),
@@ -119,16 +133,21 @@ impl Entry<'_> {
             account,
             change,
             object,
-            target: self.target.to_owned(),
+            target: plain(self.target),
             outcome: self.outcome.to_owned(),
-            detail: self.detail.to_owned(),
+            detail: plain(self.detail),
             previous: head.hash.clone(),
             hash: Vec::new(),
         };
         record.hash = record.digest();
-        let head = Head { node: record.node, seq: record.seq, hash: record.hash.clone() };
+        let head = Head { seq: record.seq, hash: record.hash.clone(), ..head.clone() };
         (record, head)
     }
+}
+
+/// What a client named may hold a NUL, which PostgreSQL does not take; the hash is over what is stored.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 impl Record {
@@ -141,11 +160,12 @@ impl Record {
             hasher.update(bytes);
         };
         for number in
-            [Some(self.node), Some(self.seq), Some(self.time), self.actor, self.account, self.change, self.object]
+            [Some(self.chain), Some(self.seq), Some(self.time), self.actor, self.account, self.change, self.object]
         {
             field(number.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| &bytes[..]));
         }
         for text in [
+            &self.node,
             &self.name,
             &self.protocol,
             &self.peer,
@@ -163,9 +183,10 @@ impl Record {
     }
 
     pub(crate) fn insert(&self, tx: &mut Tx<'_>) -> Result<(), Error> {
-        let values: [Value<'_>; 18] = [
-            self.node.into(),
+        let values: [Value<'_>; 19] = [
+            self.chain.into(),
             self.seq.into(),
+            (&self.node).into(),
             self.time.into(),
             self.actor.into(),
             (&self.name).into(),
@@ -183,12 +204,11 @@ impl Record {
             self.previous[..].into(),
             self.hash[..].into(),
         ];
-        tx.execute(
-            "INSERT INTO audit (node, seq, time, actor, name, protocol, peer, tls, trace, action, account, change,
-             object, target, outcome, detail, previous, hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        tx.run(
+            "INSERT INTO audit (chain, seq, node, time, actor, name, protocol, peer, tls, trace, action, account,
+             change, object, target, outcome, detail, previous, hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
             &values,
         )
-        .map(drop)
     }
 }

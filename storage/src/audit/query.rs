@@ -5,7 +5,7 @@ use crate::db::{Read, Row, params};
 use crate::{Error, Store};
 
 const COLUMNS: &str =
-    "node, seq, time, actor, name, protocol, peer, tls, trace, action, account, change, object, target,
+    "chain, seq, node, time, actor, name, protocol, peer, tls, trace, action, account, change, object, target,
     outcome, detail, previous, hash";
 /// How many records are read at once while the chain is verified.
 const PAGE: i64 = 2000;
@@ -21,8 +21,6 @@ pub struct Filter {
     pub outcome: Option<String>,
     /// The trace id.
     pub trace: Option<String>,
-    /// Only records after this one.
-    pub after: Option<i64>,
     /// At most this many, the newest ones.
     pub limit: usize,
 }
@@ -42,31 +40,32 @@ pub struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// A record's content is not what its hash was made over.
-    #[error("record {seq} of node {node} was altered: its content does not match its hash")]
+    #[error("record {seq} of chain {chain} was altered: its content does not match its hash")]
     Altered {
         /// The chain.
-        node: i64,
+        chain: i64,
         /// The record.
         seq: i64,
     },
     /// A record does not follow the one before it: one was altered, left out or put in.
     #[error(
-        "record {seq} of node {node} does not follow record {}: one of them was altered, removed or inserted",
+        "record {seq} of chain {chain} does not follow record {}: one of them was altered, removed or inserted",
         seq - 1
     )]
     Unchained {
         /// The chain.
-        node: i64,
+        chain: i64,
         /// The record.
         seq: i64,
     },
     /// The chain ends elsewhere than it did.
     #[error(
-        "the log of node {node} ends at record {found} and should end at record {expected}: its tail was cut or altered"
+        "chain {chain} of the log ends at record {found} and should end at record {expected}: its tail was cut or \
+         altered"
     )]
     Cut {
         /// The chain.
-        node: i64,
+        chain: i64,
         /// The newest record there is.
         found: i64,
         /// The newest record there should be.
@@ -94,15 +93,99 @@ impl Store {
         self.db().read(move |tx| select(tx, &filter)).await
     }
 
-    /// Reads the whole log and proves that it is what was written: every hash, every link, the end of each chain, and
-    /// that there are as many records of changes as changes.
+    /// Reads the whole log, as it is when it begins, and proves that it is what was written: every hash, every link,
+    /// the end of each chain, and that there are as many records of changes as changes.
     ///
     /// # Errors
     /// The first record that is wrong.
     pub async fn verify_audit(&self) -> Result<Verified, Broken> {
-        let result = self.db().read(|tx| Ok(verify(tx))).await;
-        result.map_err(Broken::Unreadable)?
+        let Ends { heads, beyond, counted } = self.db().read(ends).await.map_err(Broken::Unreadable)?;
+        let mut verified = Verified { records: 0, changes: 0, counted };
+        for head in heads {
+            self.verify_chain(head, &mut verified).await?;
+        }
+        if let Some(beyond) = beyond {
+            return Err(beyond);
+        }
+        if verified.counted != verified.changes {
+            return Err(Broken::Uncounted { recorded: verified.changes, counted: verified.counted });
+        }
+        Ok(verified)
     }
+
+    /// Follows one chain to its end, a page at a time: the log may be longer than a transaction should last.
+    async fn verify_chain(&self, head: End, verified: &mut Verified) -> Result<(), Broken> {
+        let End { chain, seq: expected, hash } = head;
+        let sql =
+            format!("SELECT {COLUMNS} FROM audit WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4");
+        let (mut seq, mut previous) = (0, vec![0; 32]);
+        loop {
+            let sql = sql.clone();
+            let page = self
+                .db()
+                .look(move |tx| tx.rows(&sql, params![chain, seq, expected, PAGE], |row| Ok(record(row))))
+                .await
+                .map_err(Broken::Unreadable)?;
+            if page.is_empty() {
+                break;
+            }
+            for record in page {
+                // A value of another type than was written does not even read back: that too is an altered record.
+                let record = record.map_err(|error| match error {
+                    Error::Internal(_) => Broken::Altered { chain, seq: seq + 1 },
+                    other => Broken::Unreadable(other),
+                })?;
+                if record.seq != seq + 1 || record.previous != previous {
+                    return Err(Broken::Unchained { chain, seq: record.seq });
+                }
+                if record.digest() != record.hash {
+                    return Err(Broken::Altered { chain, seq: record.seq });
+                }
+                seq = record.seq;
+                previous = record.hash;
+                verified.records += 1;
+                verified.changes += i64::from(record.change.is_some());
+            }
+        }
+        if seq != expected || previous != hash { Err(Broken::Cut { chain, found: seq, expected }) } else { Ok(()) }
+    }
+}
+
+/// Where a chain says that it ends.
+struct End {
+    chain: i64,
+    seq: i64,
+    hash: Vec<u8>,
+}
+
+/// The log and the accounts of one moment.
+struct Ends {
+    heads: Vec<End>,
+    /// A record behind the end of its chain, or of a chain that there is not: nobody writes such.
+    beyond: Option<Broken>,
+    /// How many changes the accounts count.
+    counted: i64,
+}
+
+fn ends(tx: &Read<'_>) -> Result<Ends, Error> {
+    let sql = "SELECT id, seq, hash FROM chains ORDER BY id";
+    let end = |row: &Row<'_>| Ok(End { chain: row.int(0)?, seq: row.int(1)?, hash: row.bytes(2)? });
+    let heads = tx.rows(sql, &[], end)?;
+    let (mut beyond, mut chain) = (None, i64::MIN);
+    loop {
+        let sql = "SELECT MIN(chain) FROM audit WHERE chain > $1";
+        let Some(next) = tx.row(sql, params![chain], |row| row.optional_int(0))?.flatten() else { break };
+        chain = next;
+        let expected = heads.iter().find(|head| head.chain == chain).map_or(0, |head| head.seq);
+        let sql = "SELECT MAX(seq) FROM audit WHERE chain = $1";
+        let found = tx.row(sql, params![chain], |row| row.optional_int(0))?.flatten().unwrap_or(0);
+        if found > expected {
+            beyond.get_or_insert(Broken::Cut { chain, found, expected });
+        }
+    }
+    let sql = "SELECT CAST(COALESCE(SUM(changes), 0) AS BIGINT) FROM accounts";
+    let counted = tx.row(sql, &[], |row| row.int(0))?.unwrap_or(0);
+    Ok(Ends { heads, beyond, counted })
 }
 
 fn select(tx: &Read<'_>, filter: &Filter) -> Result<Vec<Record>, Error> {
@@ -111,8 +194,8 @@ fn select(tx: &Read<'_>, filter: &Filter) -> Result<Vec<Record>, Error> {
         "SELECT {COLUMNS} FROM audit
          WHERE {by_trace} AND (CAST($1 AS TEXT) IS NULL OR name = $1)
          AND (CAST($2 AS TEXT) IS NULL OR action = $2 OR action LIKE $2 || '.%')
-         AND (CAST($3 AS TEXT) IS NULL OR outcome = $3) AND seq > $5
-         ORDER BY time DESC, seq DESC LIMIT $6"
+         AND (CAST($3 AS TEXT) IS NULL OR outcome = $3)
+         ORDER BY time DESC, chain DESC, seq DESC LIMIT $5"
     );
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let values = params![
@@ -120,7 +203,6 @@ fn select(tx: &Read<'_>, filter: &Filter) -> Result<Vec<Record>, Error> {
         filter.action.as_deref(),
         filter.outcome.as_deref(),
         filter.trace.as_deref(),
-        filter.after.unwrap_or(0),
         limit
     ];
     let mut records = tx.rows(&sql, values, record)?;
@@ -128,80 +210,26 @@ fn select(tx: &Read<'_>, filter: &Filter) -> Result<Vec<Record>, Error> {
     Ok(records)
 }
 
-fn verify(tx: &Read<'_>) -> Result<Verified, Broken> {
-    let mut verified = Verified { records: 0, changes: 0, counted: 0 };
-    let heads = tx
-        .rows("SELECT node, seq, hash FROM audit_heads ORDER BY node", &[], |row| {
-            Ok((row.int(0)?, row.int(1)?, row.bytes(2)?))
-        })
-        .map_err(Broken::Unreadable)?;
-    for (node, expected, hash) in heads {
-        let (found, last) = verify_chain(tx, node, &mut verified)?;
-        if found != expected || last != hash {
-            return Err(Broken::Cut { node, found, expected });
-        }
-    }
-    let counted = tx.row("SELECT CAST(COALESCE(SUM(changes), 0) AS BIGINT) FROM accounts", &[], |row| row.int(0));
-    verified.counted = counted.map_err(Broken::Unreadable)?.unwrap_or(0);
-    let all = tx.row("SELECT COUNT(*) FROM audit", &[], |row| row.int(0)).map_err(Broken::Unreadable)?.unwrap_or(0);
-    if all != verified.records {
-        // Records of a node that has no head: nobody writes such.
-        return Err(Broken::Cut { node: -1, found: all, expected: verified.records });
-    }
-    if verified.counted != verified.changes {
-        return Err(Broken::Uncounted { recorded: verified.changes, counted: verified.counted });
-    }
-    Ok(verified)
-}
-
-/// Follows one chain to its end: the number and hash of its last record.
-fn verify_chain(tx: &Read<'_>, node: i64, verified: &mut Verified) -> Result<(i64, Vec<u8>), Broken> {
-    let sql = format!("SELECT {COLUMNS} FROM audit WHERE node = $1 AND seq > $2 ORDER BY seq LIMIT $3");
-    let (mut seq, mut previous) = (0, vec![0; 32]);
-    loop {
-        let page = tx.rows(&sql, params![node, seq, PAGE], |row| Ok(record(row))).map_err(Broken::Unreadable)?;
-        if page.is_empty() {
-            return Ok((seq, previous));
-        }
-        for record in page {
-            // A value of another type than was written does not even read back: that too is an altered record.
-            let record = record.map_err(|error| match error {
-                Error::Internal(_) => Broken::Altered { node, seq: seq + 1 },
-                other => Broken::Unreadable(other),
-            })?;
-            if record.seq != seq + 1 || record.previous != previous {
-                return Err(Broken::Unchained { node, seq: record.seq });
-            }
-            if record.digest() != record.hash {
-                return Err(Broken::Altered { node, seq: record.seq });
-            }
-            seq = record.seq;
-            previous = record.hash;
-            verified.records += 1;
-            verified.changes += i64::from(record.change.is_some());
-        }
-    }
-}
-
 fn record(row: &Row<'_>) -> Result<Record, Error> {
     Ok(Record {
-        node: row.int(0)?,
+        chain: row.int(0)?,
         seq: row.int(1)?,
-        time: row.int(2)?,
-        actor: row.optional_int(3)?,
-        name: row.text(4)?,
-        protocol: row.text(5)?,
-        peer: row.text(6)?,
-        tls: row.text(7)?,
-        trace: row.text(8)?,
-        action: row.text(9)?,
-        account: row.optional_int(10)?,
-        change: row.optional_int(11)?,
-        object: row.optional_int(12)?,
-        target: row.text(13)?,
-        outcome: row.text(14)?,
-        detail: row.text(15)?,
-        previous: row.bytes(16)?,
-        hash: row.bytes(17)?,
+        node: row.text(2)?,
+        time: row.int(3)?,
+        actor: row.optional_int(4)?,
+        name: row.text(5)?,
+        protocol: row.text(6)?,
+        peer: row.text(7)?,
+        tls: row.text(8)?,
+        trace: row.text(9)?,
+        action: row.text(10)?,
+        account: row.optional_int(11)?,
+        change: row.optional_int(12)?,
+        object: row.optional_int(13)?,
+        target: row.text(14)?,
+        outcome: row.text(15)?,
+        detail: row.text(16)?,
+        previous: row.bytes(17)?,
+        hash: row.bytes(18)?,
     })
 }

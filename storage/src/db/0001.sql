@@ -107,8 +107,9 @@ CREATE TABLE messages (
 );
 
 CREATE TABLE audit (
-    node     BIGINT NOT NULL,            -- whose chain
-    seq      BIGINT NOT NULL,
+    chain    BIGINT NOT NULL,
+    seq      BIGINT NOT NULL,            -- from 1 without a gap
+    node     TEXT   NOT NULL,            -- the node that wrote it
     time     BIGINT NOT NULL,
     actor    BIGINT,
     name     TEXT   NOT NULL,            -- the actor's name as it was then
@@ -125,13 +126,30 @@ CREATE TABLE audit (
     detail   TEXT   NOT NULL,
     previous BYTEA  NOT NULL,            -- the hash of the record before
     hash     BYTEA  NOT NULL,            -- over everything above
-    PRIMARY KEY (node, seq)
+    PRIMARY KEY (chain, seq)
 );
 CREATE INDEX audit_trace ON audit (trace);
+CREATE INDEX audit_time ON audit (time);
 CREATE INDEX audit_change ON audit (account, change) WHERE change IS NOT NULL;
 
-CREATE TABLE audit_heads (               -- the end of each chain, so that a cut tail shows
-    node BIGINT PRIMARY KEY,
-    seq  BIGINT NOT NULL,
-    hash BYTEA  NOT NULL
+CREATE TABLE chains (                    -- one for each connection that a node writes by
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT   NOT NULL,
+    lane BIGINT NOT NULL,
+    seq  BIGINT NOT NULL,                -- the end of the chain, so that a cut tail shows
+    hash BYTEA  NOT NULL,
+    UNIQUE (node, lane)
+);
+
+CREATE TABLE leases (                    -- work that one node at a time does
+    name    TEXT   PRIMARY KEY,
+    holder  TEXT   NOT NULL,
+    token   BIGINT NOT NULL,             -- raised whenever the holder changes
+    expires BIGINT NOT NULL              -- by the database's clock
+);
+
+CREATE TABLE strays (                    -- contents in the blob store that no blob refers to: on their way in or out
+    place  TEXT   PRIMARY KEY,
+    upload TEXT   NOT NULL,              -- the multipart upload it is coming in by; empty for none
+    seen   BIGINT NOT NULL               -- when its uploader was last seen; 0 for one on its way out
 );

@@ -4,13 +4,136 @@
 //! [`Db::read`] gives a consistent snapshot; [`Db::write`] is durable when it returns. The closures are synchronous
 //! and may be run again, so they touch nothing but the transaction.
 
+mod dialect;
+mod job;
+mod postgres;
+mod row;
 mod schema;
 mod sqlite;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::audit::{Entry, Head};
 use crate::{Actor, Error, Timestamp};
 
-pub(crate) use sqlite::{Db, Read, Row, file};
+pub use postgres::{Postgres, PostgresTls};
+
+pub(crate) use dialect::Dialect;
+pub(crate) use row::{Read, Row};
+
+/// Which engine keeps the rows.
+#[derive(Debug, Clone, Default)]
+pub enum Engine {
+    /// The embedded one: a file in the data folder, for one process.
+    #[default]
+    Sqlite,
+    /// PostgreSQL, for any number of nodes.
+    Postgres(Postgres),
+}
+
+/// What is told of changes.
+type Listener = Arc<dyn Fn(&[Change]) + Send + Sync>;
+
+/// Who hears of changes.
+#[derive(Clone)]
+pub(crate) struct Listeners {
+    /// At each commit of this process, before it is acknowledged, where `changed` comes later.
+    pub(crate) committed: Listener,
+    /// Every change of every process, in the order of each account.
+    pub(crate) changed: Listener,
+}
+
+/// The database.
+#[derive(Clone)]
+pub(crate) enum Db {
+    Sqlite(sqlite::Pool),
+    Postgres(postgres::Pool),
+}
+
+impl Db {
+    /// Opens or makes the database and brings it to the newest schema. `node` is the name under which the audit log
+    /// knows this process. Its threads end when the last clone is gone.
+    pub(crate) fn open(engine: &Engine, data: &Path, node: &str, listeners: Listeners) -> Result<Db, Error> {
+        match engine {
+            Engine::Sqlite => sqlite::Pool::open(&data.join("wharfinger.db"), node, listeners).map(Db::Sqlite),
+            Engine::Postgres(options) => postgres::Pool::open(options, node, listeners).map(Db::Postgres),
+        }
+    }
+
+    /// Looks whether the database can be used, without changing it.
+    pub(crate) fn probe(engine: &Engine, node: &str) -> Result<(), Error> {
+        match engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres(options) => postgres::probe(options, node),
+        }
+    }
+
+    /// Whether other processes may change what is stored.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Db::Postgres(_))
+    }
+
+    /// Runs `work` on a consistent snapshot. The closure may be run again.
+    pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&Read<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        match self {
+            Db::Sqlite(pool) => pool.read(work).await,
+            Db::Postgres(pool) => pool.read(work, false).await,
+        }
+    }
+
+    /// Runs `work`, which is one statement and so needs no snapshot around it.
+    pub(crate) async fn look<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&Read<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        match self {
+            Db::Sqlite(pool) => pool.read(work).await,
+            Db::Postgres(pool) => pool.read(work, true).await,
+        }
+    }
+
+    /// Runs `work` in a transaction; what it did is durable when this returns `Ok`, and undone when it returns an
+    /// error; with [`Error::Unavailable`] it may be either. The closure may be run again, so it must not change
+    /// anything but the transaction.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        match self {
+            Db::Sqlite(pool) => pool.write(work).await,
+            Db::Postgres(pool) => pool.write(work, false).await,
+        }
+    }
+
+    /// As [`Db::write`], for work that locks every account it touches before all else ([`Tx::lock`]), or touches none:
+    /// it may share its commit with others that do so.
+    pub(crate) async fn write_grouped<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        match self {
+            Db::Sqlite(pool) => pool.write(work).await,
+            Db::Postgres(pool) => pool.write(work, true).await,
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the store is closed".into())
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(Error::internal)
+}
 
 /// The id of the account that changes of the whole system (domains, aliases) are counted under.
 pub(crate) const SYSTEM: i64 = 0;
@@ -80,7 +203,7 @@ pub struct Change {
     /// Its number among that account's changes, from 1 without a gap.
     pub number: i64,
     /// What was done, as in the audit log.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// The id of the node, mailbox or row it was done to.
     pub object: i64,
 }
@@ -112,9 +235,30 @@ impl<'a> std::ops::Deref for Tx<'a> {
     }
 }
 
+impl<'a> Tx<'a> {
+    fn new(read: Read<'a>, head: &'a mut Head) -> Self {
+        Tx { read, head, changes: Vec::new() }
+    }
+}
+
 impl Tx<'_> {
+    /// Keeps others from changing an account, its files and its mail until this transaction ends. Whoever locks
+    /// several does so in the order of their numbers, [`SYSTEM`] first, so that nobody waits in a circle.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the account is gone.
+    pub(crate) fn lock(&mut self, account: i64) -> Result<(), Error> {
+        self.read.lock(account)
+    }
+
+    /// Runs a statement that changes rows, however many. It may be sent without waiting for its outcome: a fault of it
+    /// shows at the latest when the transaction is committed.
+    pub(crate) fn run(&mut self, sql: &str, params: &[Value<'_>]) -> Result<(), Error> {
+        self.read.run(sql, params)
+    }
+
     /// Runs a statement that changes rows; the number of rows it touched.
-    pub(crate) fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, Error> {
+    pub(crate) fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<usize, Error> {
         self.read.execute(sql, params)
     }
 
@@ -145,7 +289,7 @@ impl Tx<'_> {
             let known = self.row("SELECT 1 FROM accounts WHERE id = $1", params![account], |_| Ok(()))?;
             return Err(if known.is_some() { Error::OverQuota } else { Error::NotFound });
         };
-        self.changes.push(Change { account, number, action, object });
+        self.changes.push(Change { account, number, action: Cow::Borrowed(action), object });
         let entry = Entry { actor, action, change: Some((account, number, object)), target, outcome: "done", detail };
         self.record(&entry)
     }

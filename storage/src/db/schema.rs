@@ -21,7 +21,7 @@ pub(super) fn migrate(tx: &Read<'_>) -> Result<(), Error> {
         )));
     }
     for (at, step) in STEPS.iter().enumerate().skip(version) {
-        tx.batch(step)?;
+        tx.batch(&tx.dialect().schema(step))?;
         let now = Timestamp::now();
         tx.execute("INSERT INTO schema_version (version, applied) VALUES ($1, $2)", params![at as i64 + 1, now])?;
     }

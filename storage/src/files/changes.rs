@@ -16,7 +16,15 @@ impl Home {
         target: &VPath,
         mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let result = self.store.db().write(move |tx| work(tx)).await;
+        let account = self.account;
+        let result = self
+            .store
+            .db()
+            .write_grouped(move |tx| {
+                tx.lock(account)?;
+                work(tx)
+            })
+            .await;
         if let Err(error) = &result
             && error.is_refusal()
         {
@@ -28,7 +36,7 @@ impl Home {
     /// Writes the audit record of a refusal; that it could not be written is for the log, since the refusal stands.
     pub(super) async fn refused(&self, action: &'static str, target: &VPath, error: &Error) {
         let (actor, target, detail) = (self.actor.clone(), target.clone(), error.to_string());
-        let written = self.store.db().write(move |tx| {
+        let written = self.store.db().write_grouped(move |tx| {
             let target = target.as_str();
             tx.record(&Entry { actor: &actor, action, change: None, target, outcome: "refused", detail: &detail })
         });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{NODE, Node, node_of, tree};
-use crate::blobs::Content;
-use crate::db::params;
+use crate::blobs::{Content, Located};
+use crate::db::{Read, params};
 use crate::{Actor, Error, Store, TraceId, VPath};
 
 /// The most nodes one page of a listing holds.
@@ -48,15 +48,26 @@ impl Home {
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
     pub async fn stat(&self, path: &VPath) -> Result<Arc<Node>, Error> {
-        if let Some(node) = self.store.caches().node(self.account, path) {
+        let (caches, shared) = (self.store.caches().clone(), self.store.db().is_shared());
+        let (account, wanted) = (self.account, path.clone());
+        // Where other nodes change things too, what is remembered holds if the account has not changed since.
+        let known = match shared {
+            false => caches.generation(account),
+            true if caches.remembers(account, path) => self.store.db().look(move |tx| changes_of(tx, account)).await?,
+            true => 0,
+        };
+        if let Some(node) = caches.node(account, path, known) {
             return Ok(node);
         }
-        let generation = self.store.caches().generation(self.account);
-        let (account, wanted) = (self.account, path.clone());
-        let node = self.store.db().read(move |tx| tree::find(tx, account, &wanted)).await?;
-        let node = Arc::new(node.ok_or(Error::NotFound)?);
-        self.store.caches().keep_node(self.account, path, generation, &node);
-        Ok(node)
+        self.store
+            .db()
+            .read(move |tx| {
+                let generation = if shared { changes_of(tx, account)? } else { known };
+                let node = Arc::new(tree::find(tx, account, &wanted)?.ok_or(Error::NotFound)?);
+                caches.keep_node(account, &wanted, generation, &node);
+                Ok(node)
+            })
+            .await
     }
 
     /// One page of a folder's children in the order of their names, after the name `after`; a page shorter than `limit`
@@ -73,7 +84,7 @@ impl Home {
         let limit = limit.min(PAGE) as i64;
         self.store
             .db()
-            .read(move |tx| {
+            .look(move |tx| {
                 let sql = format!("SELECT {NODE} FROM nodes WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3");
                 tx.rows(&sql, params![folder.id, &after, limit], node_of)
             })
@@ -91,11 +102,29 @@ impl Home {
             return Ok((node, Content::Small(content)));
         }
         let blobs = self.store.blobs().clone();
-        let content = self.store.db().read(move |tx| blobs.content(tx, blob)).await?;
+        let located = self.store.db().look(move |tx| blobs.locate(tx, blob)).await?;
+        let content = match self.store.blobs().open_located(&located).await {
+            Err(Error::NotFound) => return Err(self.lost(path, &located).await),
+            other => other?,
+        };
         if let Content::Small(content) = &content {
             self.store.caches().keep_content(blob, content);
         }
         Ok((node, content))
+    }
+
+    /// Names a content that the disk or the bucket has lost, and whose it is.
+    async fn lost(&self, path: &VPath, located: &Located) -> Error {
+        let account = self.account;
+        let sql = "SELECT name FROM accounts WHERE id = $1";
+        let name = self.store.db().read(move |tx| tx.row(sql, params![account], |row| row.text(0))).await;
+        let name = name.ok().flatten().unwrap_or_default();
+        let error = Error::internal(format!(
+            "the content of {path} of {name} is lost: {located} is not there; bring it back from a backup or put the \
+             file again"
+        ));
+        tracing::error!(account = name, %path, "{}", error.detail().unwrap_or_default());
+        error
     }
 
     /// What the account uses and may use.
@@ -104,18 +133,23 @@ impl Home {
     /// When the store fails.
     pub async fn usage(&self) -> Result<Usage, Error> {
         let account = self.account;
-        let usage = self
-            .store
-            .db()
-            .read(move |tx| {
-                tx.row("SELECT used, quota FROM accounts WHERE id = $1", params![account], |row| {
-                    let quota = row.optional_int(1)?.map(|quota| quota.max(0) as u64);
-                    Ok(Usage { used: row.int(0)?.max(0) as u64, quota })
-                })
-            })
-            .await?;
-        usage.ok_or(Error::NotFound)
+        self.store.db().look(move |tx| usage(tx, account)).await
     }
+}
+
+/// What an account uses and may use.
+pub(super) fn usage(tx: &Read<'_>, account: i64) -> Result<Usage, Error> {
+    let usage = tx.row("SELECT used, quota FROM accounts WHERE id = $1", params![account], |row| {
+        let quota = row.optional_int(1)?.map(|quota| quota.max(0) as u64);
+        Ok(Usage { used: row.int(0)?.max(0) as u64, quota })
+    })?;
+    usage.ok_or(Error::NotFound)
+}
+
+/// The number of an account's newest change.
+fn changes_of(tx: &Read<'_>, account: i64) -> Result<u64, Error> {
+    let changes = tx.row("SELECT changes FROM accounts WHERE id = $1", params![account], |row| row.int(0))?;
+    changes.map(|changes| changes as u64).ok_or(Error::NotFound)
 }
 
 /// A folder of an account that everyone may read.

@@ -1,7 +1,7 @@
 //! Finding and changing nodes inside a transaction.
 
 use super::{NODE, Node, node_of};
-use crate::blobs::{release, retain};
+use crate::blobs::{release_all, retain, retain_all};
 use crate::db::{Read, Tx, params};
 use crate::{Error, Timestamp, VPath};
 
@@ -84,48 +84,55 @@ pub(super) fn insert(
 
 /// Notes that the list of a folder's children changed.
 pub(super) fn touch(tx: &mut Tx<'_>, folder: i64) -> Result<(), Error> {
-    tx.execute("UPDATE nodes SET modified = $2 WHERE id = $1", params![folder, Timestamp::now()]).map(drop)
+    tx.run("UPDATE nodes SET modified = $2 WHERE id = $1", params![folder, Timestamp::now()])
 }
 
 /// Removes a node and all below it; the bytes that were freed.
 pub(super) fn remove(tx: &mut Tx<'_>, node: &Node) -> Result<u64, Error> {
-    let below = tx.rows(
-        "WITH RECURSIVE below (id) AS (
-             SELECT id FROM nodes WHERE id = $1
-             UNION ALL SELECT nodes.id FROM nodes JOIN below ON nodes.parent = below.id)
-         SELECT nodes.id, nodes.blob, nodes.size FROM below JOIN nodes ON nodes.id = below.id",
+    let below = "WITH RECURSIVE below (id, blob, size) AS (
+             SELECT id, blob, size FROM nodes WHERE id = $1
+             UNION ALL SELECT nodes.id, nodes.blob, nodes.size FROM nodes JOIN below ON nodes.parent = below.id)";
+    let freed = tx.row(
+        &format!("{below} SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM below"),
         params![node.id],
-        |row| Ok((row.int(0)?, row.optional_int(1)?, row.int(2)? as u64)),
+        |row| row.int(0),
     )?;
-    let mut freed = 0;
-    for (id, blob, size) in below {
-        if let Some(blob) = blob {
-            release(tx, blob)?;
-        }
-        tx.execute("DELETE FROM nodes WHERE id = $1", params![id])?;
-        freed += size;
-    }
-    Ok(freed)
+    release_all(
+        tx,
+        &format!("{below} SELECT blob, COUNT(*) AS number FROM below WHERE blob IS NOT NULL GROUP BY blob"),
+        node.id,
+    )?;
+    tx.execute(&format!("{below} DELETE FROM nodes WHERE id IN (SELECT id FROM below)"), params![node.id])?;
+    Ok(freed.unwrap_or(0) as u64)
 }
 
 /// Copies a node and all below it to a new place without copying a byte of content; its id and the bytes it counts for.
 pub(super) fn copy(tx: &mut Tx<'_>, account: i64, node: &Node, parent: i64, name: &str) -> Result<(i64, u64), Error> {
-    let mut used = 0;
-    let mut top = None;
-    let mut waiting = vec![(node.clone(), parent, name.to_owned())];
-    while let Some((node, parent, name)) = waiting.pop() {
-        if let Some(blob) = node.blob {
-            retain(tx, blob)?;
-        }
-        let new = NewNode { blob: node.blob, size: node.size, etag: &node.etag, modified: node.modified };
-        let id = insert(tx, account, Some(parent), &name, &new)?;
-        top.get_or_insert(id);
-        used += node.size;
-        if node.is_folder() {
-            let sql = format!("SELECT {NODE} FROM nodes WHERE parent = $1");
-            let children = tx.rows(&sql, params![node.id], node_of)?;
-            waiting.extend(children.into_iter().map(|child| (child.clone(), id, child.name)));
-        }
+    if let Some(blob) = node.blob {
+        retain(tx, blob)?;
     }
-    Ok((top.unwrap_or_default(), used))
+    let new = NewNode { blob: node.blob, size: node.size, etag: &node.etag, modified: node.modified };
+    let top = insert(tx, account, Some(parent), name, &new)?;
+    let mut used = node.size;
+    let mut waiting = vec![(node.id, top)];
+    // A few statements for each folder, however much lies in it.
+    while let Some((from, to)) = waiting.pop().filter(|_| node.is_folder()) {
+        tx.execute(
+            "INSERT INTO nodes (account, parent, name, folder, blob, size, etag, created, modified)
+             SELECT $3, $2, name, folder, blob, size, etag, $4, modified FROM nodes WHERE parent = $1",
+            params![from, to, account, Timestamp::now()],
+        )?;
+        retain_all(
+            tx,
+            "SELECT blob, COUNT(*) AS number FROM nodes WHERE parent = $1 AND blob IS NOT NULL GROUP BY blob",
+            from,
+        )?;
+        let sum = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM nodes WHERE parent = $1";
+        used += tx.row(sum, params![from], |row| row.int(0))?.unwrap_or(0) as u64;
+        let folders =
+            "SELECT old.id, new.id FROM nodes AS old JOIN nodes AS new ON new.parent = $2 AND new.name = old.name
+             WHERE old.parent = $1 AND old.folder = 1";
+        waiting.extend(tx.rows(folders, params![from, to], |row| Ok((row.int(0)?, row.int(1)?)))?);
+    }
+    Ok((top, used))
 }

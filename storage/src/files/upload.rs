@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::home::usage;
 use super::tree::{self, NewNode};
 use super::{Check, Home, Node};
 use crate::blobs::{BlobRow, Staging, release};
@@ -17,6 +18,8 @@ pub struct PutOptions {
     pub offset: Option<u64>,
     /// A condition on what stands there.
     pub check: Option<Check>,
+    /// How many bytes are to come, where that is known: more than the account has room for are refused at once.
+    pub length: Option<u64>,
     /// The modification time; the present moment otherwise.
     pub modified: Option<Timestamp>,
 }
@@ -44,34 +47,33 @@ impl Home {
     /// Begins to put a file at `path`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the folder it would stand in does not exist; [`Error::Invalid`] when a folder stands
-    /// there or `offset` lies beyond the end; [`Error::Full`].
+    /// [`Error::NotFound`] when the folder it would stand in does not exist; [`Error::Exists`] when a folder stands
+    /// there; [`Error::Invalid`] when `offset` lies beyond the end; [`Error::OverQuota`]; [`Error::Full`].
     pub async fn put(&self, path: &VPath, options: PutOptions) -> Result<Upload, Error> {
         let (account, target) = (self.account, path.clone());
-        let (old, usage) = (
-            self.store.db().read(move |tx| {
-                let parent = tree::parent(tx, account, &target)?;
-                tree::child(tx, parent.id, target.name())
-            }),
-            self.usage(),
-        );
-        let (old, usage) = (old.await?, usage.await?);
+        let looked = self.store.db().read(move |tx| {
+            let parent = tree::parent(tx, account, &target)?;
+            Ok((tree::child(tx, parent.id, target.name())?, usage(tx, account)?))
+        });
+        let (old, usage) = looked.await?;
         if let Some(check) = &options.check {
             check(old.as_ref())?;
         }
         if old.as_ref().is_some_and(Node::is_folder) {
-            return Err(Error::invalid("a folder stands there"));
+            return Err(Error::Exists);
         }
-        let staging = match self.store.blobs().stage() {
+        let replaced = old.as_ref().map_or(0, |old| old.size);
+        let room = usage.quota.map(|quota| (quota + replaced).saturating_sub(usage.used));
+        let offset = options.offset.unwrap_or(0);
+        let over = options.length.zip(room).is_some_and(|(length, room)| offset.saturating_add(length) > room);
+        let staged = if over { Err(Error::OverQuota) } else { self.store.blobs().stage() };
+        let staging = match staged {
             Ok(staging) => staging,
             Err(error) => {
                 self.refused("file.put", path, &error).await;
                 return Err(error);
             }
         };
-        let replaced = old.as_ref().map_or(0, |old| old.size);
-        let room = usage.quota.map(|quota| (quota + replaced).saturating_sub(usage.used));
-        let offset = options.offset.unwrap_or(0);
         let mut upload = Upload { home: self.clone(), path: path.clone(), options, staging, room };
         if offset > 0 {
             upload.keep(old.as_ref(), offset).await?;
@@ -158,7 +160,7 @@ impl Home {
         let blob = row.refer(tx, 1)?;
         let etag = row.etag();
         let id = match &old {
-            Some(old) if old.is_folder() => return Err(Error::invalid("a folder stands there")),
+            Some(old) if old.is_folder() => return Err(Error::Exists),
             Some(old) => {
                 if let Some(blob) = old.blob {
                     release(tx, blob)?;

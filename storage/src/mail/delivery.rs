@@ -123,7 +123,7 @@ impl Delivery {
             }
         };
         let (actor, envelope, row) = (self.actor.clone(), self.envelope.clone(), staged.row());
-        let delivered = self.store.db().write(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await;
+        let delivered = self.store.db().write_grouped(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await;
         staged.settle(&delivered);
         delivered
     }
@@ -171,6 +171,10 @@ fn deliver(
     if targets.is_empty() {
         return Err(Error::invalid("a message needs a recipient"));
     }
+    targets.sort_by_key(|target| target.account);
+    for target in &targets {
+        tx.lock(target.account)?;
+    }
     let blob = row.refer(tx, targets.len() as i64)?;
     let size = row.size as i64;
     let trace = envelope.trace.as_str();
@@ -184,7 +188,7 @@ fn deliver(
                 |row| Ok((row.int(0)?, row.int(1)?)),
             )?
             .ok_or_else(|| Error::internal("a mailbox vanished"))?;
-        tx.execute(
+        tx.run(
             "INSERT INTO messages
              (mailbox, uid, modseq, flags, keywords, received, blob, size, envelope, structure, preview, trace)
              VALUES ($1, $2, $3, 0, '', $4, $5, $6, $7, $8, $9, $10)",

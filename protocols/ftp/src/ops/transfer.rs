@@ -92,7 +92,7 @@ fn keeping(offset: u64, etag: Option<String>) -> PutOptions {
         true => Ok(()),
         false => Err(Error::Changed),
     });
-    PutOptions { offset: Some(offset), check: Some(check), modified: None }
+    PutOptions { offset: Some(offset), check: Some(check), ..PutOptions::default() }
 }
 
 async fn store_unique(session: &mut Session, argument: &str) -> Result<Next, Reply> {

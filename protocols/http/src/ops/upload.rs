@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use auth::{Principal, Session};
+use auth::Session;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use protocol::Progress;
-use storage::{Check, Error, Home, PutOptions, Timestamp, TraceId, Upload, VPath};
+use storage::{Check, Error, PutOptions, Timestamp, TraceId, Upload, VPath};
 
 use crate::body::Body;
 use crate::codec::{Conditions, Verdict};
@@ -35,12 +35,8 @@ pub(crate) async fn put(
     let conditions = content::conditions(&head.headers);
     let trace = TraceId::new();
     let home = session.home.with_trace(trace);
-    let there = size_there(&home, path, &conditions).await?;
-    if let Some(length) = length {
-        check_quota(link, &session.principal, &home, path, length.saturating_sub(there)).await?;
-    }
     let modified = head.headers.get(MTIME).and_then(mtime);
-    let options = PutOptions { check: Some(check(conditions)), modified, ..PutOptions::default() };
+    let options = PutOptions { check: Some(check(conditions)), length, modified, ..PutOptions::default() };
     let mut upload = home.put(path, options).await.map_err(refused)?;
     receive(body, &mut upload, limit).await?;
     let stored = upload.commit().await.map_err(refused)?;
@@ -71,10 +67,13 @@ pub(crate) fn check(conditions: Conditions) -> Check {
     })
 }
 
-/// A missing parent is a conflict (RFC 4918 §9.7.1): the path itself need not be there.
+/// A missing parent is a conflict (RFC 4918 §9.7.1): the path itself need not be there. A folder takes no content
+/// (§9.7.2).
 fn refused(error: Error) -> Refusal {
     match error {
         Error::NotFound => Refusal::new(StatusCode::CONFLICT, "the folder for it does not exist"),
+        Error::Exists => Refusal::method("GET, HEAD, DELETE, OPTIONS"),
+        Error::Changed => Refusal::precondition(),
         error => error.into(),
     }
 }
@@ -94,32 +93,6 @@ fn announced(headers: &HeaderMap, limit: u64) -> Result<Option<u64>, Refusal> {
 
 fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the file is larger than this server takes")
-}
-
-/// Looks at what is there before the body comes; the store looks again when it commits.
-async fn size_there(home: &Home, path: &VPath, conditions: &Conditions) -> Result<u64, Refusal> {
-    let node = match home.stat(path).await {
-        Ok(node) => Some(node),
-        Err(Error::NotFound) => None,
-        Err(error) => return Err(error.into()),
-    };
-    if node.as_ref().is_some_and(|node| node.is_folder()) {
-        // RFC 4918 §9.7.2.
-        return Err(Refusal::method("GET, HEAD, DELETE, OPTIONS"));
-    }
-    match conditions.judge(false, node.as_deref().map(content::validators)) {
-        Verdict::Proceed => Ok(node.map_or(0, |node| node.size)),
-        Verdict::NotModified | Verdict::Failed => Err(Refusal::precondition()),
-    }
-}
-
-async fn check_quota(link: &Link, who: &Principal, home: &Home, path: &VPath, more: u64) -> Result<(), Refusal> {
-    let usage = home.usage().await?;
-    if usage.quota.is_none_or(|quota| usage.used.saturating_add(more) <= quota) {
-        return Ok(());
-    }
-    link.server.auth.refusal(&link.peer, Some(who), "file.put", path.as_str(), "over quota").await;
-    Err(Error::OverQuota.into())
 }
 
 /// The body, piece by piece, to the store; a client that is too slow or sends too much is refused.

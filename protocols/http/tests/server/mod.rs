@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Authority, Peer, Role, Secret};
-use protocol::{Conn, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
+use protocol::{Conn, Ends, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use storage::{Actor, NewAccount, Options, Store};
@@ -37,7 +37,7 @@ impl Server {
     pub(crate) async fn start() -> Server {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { data: folder.path().to_owned(), reserve: 0, domains: vec!["localhost".into()] };
+        let options = Options { domains: vec!["localhost".into()], ..Options::embedded(folder.path().to_owned()) };
         let store = Store::open(options).await.unwrap();
         let cheap = auth::Config { argon2_memory: 8, argon2_passes: 1, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), cheap, Duration::from_secs(3600)).unwrap();
@@ -65,8 +65,9 @@ impl Server {
             let listener = Arc::new(Listener { name: protocol.into(), protocol, mode, tls, passive });
             let (web, stop) = (web.clone(), stop.clone());
             tokio::spawn(async move {
-                while let Ok((tcp, remote)) = socket.accept().await {
-                    let opened = Conn::open(tcp, remote, listener.clone(), stop.clone(), Box::new(()));
+                while let Ok((tcp, _)) = socket.accept().await {
+                    let ends = Ends::of(&tcp).unwrap();
+                    let opened = Conn::open(tcp, ends, listener.clone(), stop.clone(), Box::new(()));
                     let web = web.clone();
                     tokio::spawn(async move {
                         if let Ok(conn) = opened.await {

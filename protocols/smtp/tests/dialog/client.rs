@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Closed, Conn, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
+use protocol::{Closed, Conn, Ends, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,8 +47,9 @@ impl Client {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let served = tokio::spawn(async move {
-            let (tcp, remote) = socket.accept().await.unwrap();
-            let conn = Conn::open(tcp, remote, listener, shutdown, Box::new(())).await.unwrap();
+            let (tcp, _) = socket.accept().await.unwrap();
+            let ends = Ends::of(&tcp).unwrap();
+            let conn = Conn::open(tcp, ends, listener, shutdown, Box::new(())).await.unwrap();
             module.serve(conn).await
         });
         let wire: Box<dyn Wire> = Box::new(TcpStream::connect(address).await.unwrap());

@@ -19,7 +19,7 @@ impl World {
     pub(crate) async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_owned();
-        let store = Store::open(Options { data, reserve: 0, domains: Vec::new() }).await.unwrap();
+        let store = Store::open(Options::embedded(data)).await.unwrap();
         // Cheap passwords: what they cost is not tested here.
         let config = auth::Config { argon2_memory: 64, argon2_passes: 1, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), config, Duration::from_secs(60)).unwrap();
