@@ -18,6 +18,7 @@ use object_store::{BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectSto
 use tokio::sync::Semaphore;
 
 use crate::circuit::{Backoff, Circuit};
+use crate::error::with_causes;
 use crate::{Error, TraceId};
 
 /// The size of a part. S3 takes from 5 MiB, and 10,000 parts of an object.
@@ -301,15 +302,7 @@ impl Object {
 
 /// An error of the service in one line, with the code and message it told.
 fn describe(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
+    let text = with_causes(error);
     // The body is XML: its code and message are what a reader wants.
     let part = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;

@@ -19,11 +19,19 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long after a change is looked for more, so that many are told at once.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Starts the thread that follows.
-pub(super) fn start(shared: &Arc<Shared>) -> Result<(), Error> {
+/// Up to which record each chain is known.
+pub(super) type Positions = HashMap<i64, i64>;
+
+/// Where the chains end now.
+pub(super) fn ends(tx: &Read<'_>) -> Result<Positions, Error> {
+    let ends = tx.rows("SELECT id, seq FROM chains", &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
+    Ok(ends.into_iter().collect())
+}
+
+/// Starts the thread that follows from `positions` on, which were read before anybody could follow.
+pub(super) fn start(shared: &Arc<Shared>, mut positions: Positions) -> Result<(), Error> {
     let (shared, runtime) = (shared.clone(), runtime()?);
     spawn("store-feed", move || {
-        let mut positions = None;
         let mut backoff = Backoff::new();
         while !shared.is_closed() {
             let (tell, mut notified) = mpsc::unbounded_channel();
@@ -46,7 +54,7 @@ fn follow(
     shared: &Shared,
     session: &Session,
     notified: &mut mpsc::UnboundedReceiver<()>,
-    positions: &mut Option<HashMap<i64, i64>>,
+    positions: &mut Positions,
 ) -> Result<(), Error> {
     session.batch("LISTEN wharfinger")?;
     let mut ours = false;
@@ -73,27 +81,25 @@ fn follow(
     Ok(())
 }
 
-/// Reads what every chain has gained and tells of it. The first look only learns where the chains end.
-fn look(shared: &Shared, session: &Session, positions: &mut Option<HashMap<i64, i64>>) -> Result<(), Error> {
+/// Reads what every chain has gained and tells of it.
+fn look(shared: &Shared, session: &Session, positions: &mut Positions) -> Result<(), Error> {
     session.begin(Some(READ_ONLY));
     let tx = Read::postgres(session);
-    let ends = tx.rows("SELECT id, seq FROM chains", &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
+    let ends = ends(&tx)?;
     let mut changes = Vec::new();
-    if let Some(known) = positions {
-        for (chain, end) in &ends {
-            let seen = known.get(chain).copied().unwrap_or(0);
-            if *end > seen {
-                let sql = "SELECT account, change, action, object FROM audit
-                     WHERE chain = $1 AND seq > $2 AND change IS NOT NULL ORDER BY seq";
-                changes.extend(tx.rows(sql, params![*chain, seen], |row| {
-                    let action = row.text(2)?.into();
-                    Ok(Change { account: row.int(0)?, number: row.int(1)?, action, object: row.int(3)? })
-                })?);
-            }
+    for (chain, end) in &ends {
+        let seen = positions.get(chain).copied().unwrap_or(0);
+        if *end > seen {
+            let sql = "SELECT account, change, action, object FROM audit
+                 WHERE chain = $1 AND seq > $2 AND change IS NOT NULL ORDER BY seq";
+            changes.extend(tx.rows(sql, params![*chain, seen], |row| {
+                let action = row.text(2)?.into();
+                Ok(Change { account: row.int(0)?, number: row.int(1)?, action, object: row.int(3)? })
+            })?);
         }
     }
     session.commit()?;
-    *positions = Some(ends.into_iter().collect());
+    *positions = ends;
     // One snapshot holds the changes of an account without a gap; chains only mix their order.
     changes.sort_by_key(|change| (change.account, change.number));
     if !changes.is_empty() {

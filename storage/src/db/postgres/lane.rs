@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 
 use super::Shared;
+use super::follow::{self, Positions};
 use super::options::Target;
 use super::session::{Fate, READ_ONLY, READ_WRITE, Refused, Session};
 use crate::Error;
@@ -34,11 +35,11 @@ pub(super) fn runtime() -> Result<Arc<Runtime>, Error> {
     runtime.map(Arc::new).map_err(Error::internal)
 }
 
-/// Brings the database to the newest schema, which one node does while others wait.
+/// Brings the database to the newest schema, which one node does while others wait; where the chains end then.
 ///
 /// # Errors
 /// [`Error::Invalid`] with a sentence that says what to do.
-pub(super) fn prepare(target: &Target) -> Result<(), Error> {
+pub(super) fn prepare(target: &Target) -> Result<Positions, Error> {
     let session = inspect(target)?;
     session.begin(Some(READ_WRITE));
     session.query("SELECT pg_advisory_xact_lock($1)", params![LOCKS << 32])?;
@@ -48,7 +49,9 @@ pub(super) fn prepare(target: &Target) -> Result<(), Error> {
         )),
         other => other,
     })?;
-    session.commit()
+    let ends = follow::ends(&Read::postgres(&session))?;
+    session.commit()?;
+    Ok(ends)
 }
 
 /// Looks whether the database can be used.

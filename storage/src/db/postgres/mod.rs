@@ -12,7 +12,6 @@ mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::Notify;
@@ -38,7 +37,6 @@ pub(crate) struct Pool {
 struct Inner {
     reads: Sender<Box<dyn ReadJob>>,
     writes: Sender<Box<dyn WriteJob>>,
-    limit: Duration,
     shared: Arc<Shared>,
 }
 
@@ -68,8 +66,7 @@ impl Pool {
     /// [`Error::Invalid`] with a sentence for the administrator.
     pub(super) fn open(options: &Postgres, node: &str, listeners: Listeners) -> Result<Pool, Error> {
         let target = Target::new(options, node)?;
-        lane::prepare(&target)?;
-        let limit = target.limit;
+        let positions = lane::prepare(&target)?;
         let shared = Arc::new(Shared {
             target,
             node: node.into(),
@@ -89,8 +86,8 @@ impl Pool {
             let (writer, jobs) = (Writer::new(&shared, lane as i64)?, write_jobs.clone());
             spawn("store-writer", move || writer.run(&jobs))?;
         }
-        follow::start(&shared)?;
-        Ok(Pool { inner: Arc::new(Inner { reads, writes, limit, shared }) })
+        follow::start(&shared, positions)?;
+        Ok(Pool { inner: Arc::new(Inner { reads, writes, shared }) })
     }
 
     pub(super) async fn read<T, F>(&self, work: F, single: bool) -> Result<T, Error>
@@ -127,7 +124,7 @@ pub(super) fn probe(options: &Postgres, node: &str) -> Result<(), Error> {
 impl Inner {
     /// Waits for an answer, but not for ever: a thread may be busy with others who have to wait as well.
     async fn in_time<T>(&self, answered: tokio::sync::oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        match tokio::time::timeout(self.limit * 2, answered).await {
+        match tokio::time::timeout(self.shared.target.limit * 2, answered).await {
             Ok(answer) => answer.map_err(|_| closed())?,
             Err(_) => Err(Error::Unavailable("PostgreSQL has too much to do".into())),
         }

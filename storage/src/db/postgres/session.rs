@@ -19,6 +19,7 @@ use tokio_postgres::{AsyncMessage, Client, Statement};
 use super::Target;
 use crate::Error;
 use crate::db::Value;
+use crate::error::with_causes;
 
 /// How a write begins.
 pub(super) const READ_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -125,7 +126,7 @@ impl Session {
                         process,
                     });
                 }
-                Ok(Err(error)) => refused = Refused { told: describe(&error), code: error.code().cloned() },
+                Ok(Err(error)) => refused = Refused { told: with_causes(&error), code: error.code().cloned() },
                 Err(_) => refused.told = format!("no answer within {} s", CONNECT.as_secs()),
             }
         }
@@ -357,7 +358,7 @@ fn judge(error: &tokio_postgres::Error, sql: &str) -> (Fate, Error) {
         } else {
             Fate::Failed
         };
-        let text = describe(error);
+        let text = with_causes(error);
         return match fate {
             Fate::Lost => (fate, Error::Unavailable(text)),
             _ => (fate, Error::internal(format!("{text} in: {sql}"))),
@@ -387,20 +388,6 @@ fn judge(error: &tokio_postgres::Error, sql: &str) -> (Fate, Error) {
         return (Fate::Failed, Error::Unavailable(text));
     }
     (Fate::Failed, Error::internal(format!("{text} in: {sql}")))
-}
-
-/// An error of the driver with its causes.
-pub(super) fn describe(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// Polls a future once, so that what it has to send is on its way.
