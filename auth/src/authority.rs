@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
-use storage::{Account, Actor, Peer, Site, Store, Timestamp, VPath};
+use storage::{Account, Actor, Credential, Peer, Site, Store, VPath, Verifier};
+use tokio::sync::OnceCell;
 
+use crate::check::{Remembered, Way};
 use crate::password::Passwords;
-use crate::{Denied, Offer, Principal, Secret, Session, throttle};
+use crate::{Denied, Offer, Principal, Secret, Session};
 
-/// How long a password that was right is taken again from the same address without being recorded anew.
-const AGAIN: Duration = Duration::from_secs(300);
-/// How many such log-ins are remembered.
+/// How many passwords that were right are remembered.
 const REMEMBERED: usize = 10_000;
 /// How many sites are remembered.
 const SITES: usize = 1000;
@@ -30,11 +30,13 @@ pub struct Config {
     pub argon2_memory: u32,
     /// How many times it passes over that memory.
     pub argon2_passes: u32,
+    /// Whether keys of SCRAM-SHA-256 are kept beside each new password, and the mechanism is offered.
+    pub scram: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { cleartext: Cleartext::Never, argon2_memory: 19 << 10, argon2_passes: 2 }
+        Config { cleartext: Cleartext::Never, argon2_memory: 19 << 10, argon2_passes: 2, scram: true }
     }
 }
 
@@ -51,21 +53,15 @@ pub enum Cleartext {
 /// Decides who is who. One for the process.
 pub struct Authority {
     pub(crate) store: Store,
-    config: Config,
-    passwords: Passwords,
+    pub(crate) config: Config,
+    pub(crate) passwords: Passwords,
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
-    remembered: Cache<[u8; 32], Remembered>,
+    pub(crate) remembered: Cache<[u8; 32], Remembered>,
+    /// The secret that salts follow from.
+    salts: OnceCell<[u8; 32]>,
     sites: Cache<String, KnownSite>,
     pub(crate) web_lifetime: Duration,
-}
-
-#[derive(Clone)]
-struct Remembered {
-    at: Instant,
-    /// The password changes, the account is disabled: all of it raises the account's generation of log-in facts.
-    facts: [u8; 32],
-    session: Session,
 }
 
 /// A site that was there at this generation of its account.
@@ -86,18 +82,20 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        Ok(Arc::new(Authority { store, config, passwords, key, remembered, sites, web_lifetime }))
+        let salts = OnceCell::new();
+        Ok(Arc::new(Authority { store, config, passwords, key, remembered, salts, sites, web_lifetime }))
     }
 
-    /// The verifier of a new password, for the command line.
+    /// What a new password of the account called `name` is to be kept as, for the command line.
     ///
     /// # Errors
     /// A sentence, when it is too short or the computation fails.
-    pub async fn verifier(&self, password: Secret) -> Result<String, String> {
+    pub async fn verifier(&self, name: &str, password: Secret) -> Result<Verifier, String> {
         if password.bytes().len() < 8 {
             return Err("a password needs at least 8 characters".into());
         }
-        self.passwords.verifier(password).await
+        let scram = self.scram_keys(&name.trim().to_lowercase(), password.clone()).await?;
+        Ok(Verifier { hash: self.passwords.verifier(password).await?, scram })
     }
 
     /// Whether a password may be sent now: over TLS, or as the configuration allows.
@@ -112,12 +110,11 @@ impl Authority {
     /// See [`Denied`].
     pub async fn login(&self, peer: &Peer, offer: Offer) -> Result<Session, Denied> {
         let Offer::Password { name, password } = offer;
-        let name = self.account_name(&name).await?;
-        self.check(peer, &name, password).await.map(|(account, _)| self.session(peer, &account))
+        self.login_by(peer, Way::Command, &name, password).await
     }
 
     /// Logs in where every request repeats the same password (HTTP Basic): one that was right from this address within
-    /// the last five minutes is taken without another record, unless the account's credentials changed.
+    /// the last five minutes is taken without another record, unless the credential or its account was changed.
     ///
     /// # Errors
     /// See [`Denied`].
@@ -126,18 +123,10 @@ impl Authority {
         if !self.cleartext_allowed(peer) {
             return Err(Denied::Cleartext);
         }
-        let key = self.remember_key(peer, &name, &password);
-        if let Some(known) = self.remembered.get(&key)
-            && known.at.elapsed() < AGAIN
-            && self.facts(&known.session.principal.name).await? == Some(known.facts)
-        {
-            return Ok(known.session);
+        match self.remembered(peer, &name, &password).await? {
+            Some(session) => Ok(session),
+            None => self.login_by(peer, Way::Command, &name, password).await,
         }
-        let name = self.account_name(&name).await?;
-        let (account, facts) = self.check(peer, &name, password).await?;
-        let session = self.session(peer, &account);
-        self.remembered.insert(key, Remembered { at: Instant::now(), facts, session: session.clone() });
-        Ok(session)
     }
 
     /// `public` of an account, read-only, for everyone.
@@ -156,8 +145,7 @@ impl Authority {
         let still = self.store.account(name).await?.filter(|still| still.id == account && !still.disabled);
         let account = still.ok_or(storage::Error::NotFound)?.id;
         // Reading is not audited, so it does not matter that the next visitor gets this one's actor.
-        let actor = Actor { account: None, name: String::new(), peer: peer.clone() };
-        let home = self.store.home(account, actor);
+        let home = self.store.home(account, actor(peer, None));
         let root = VPath::parse(PUBLIC)?;
         if !home.stat(&root).await?.is_folder() {
             return Err(storage::Error::NotFound);
@@ -184,7 +172,7 @@ impl Authority {
     }
 
     /// The account a client means: `alice`, or `alice@example.org` where that domain is local.
-    async fn account_name(&self, name: &str) -> Result<String, Denied> {
+    pub(crate) async fn account_name(&self, name: &str) -> Result<String, Denied> {
         let name = name.trim().to_lowercase();
         if let Some((local, domain)) = name.rsplit_once('@') {
             let domains = self.store.domains().await.map_err(Denied::Unavailable)?;
@@ -195,56 +183,19 @@ impl Authority {
         Ok(name)
     }
 
-    /// The one place where a password is checked.
-    async fn check(&self, peer: &Peer, name: &str, password: Secret) -> Result<(Account, [u8; 32]), Denied> {
-        if !self.cleartext_allowed(peer) {
-            self.refusal(peer, None, "auth.login", name, "no TLS").await;
-            return Err(Denied::Cleartext);
-        }
-        let keys = throttle::keys(name, peer.remote.ip());
-        let standings = self.store.standings(keys.clone()).await.map_err(Denied::Unavailable)?;
-        if let Some(retry) = throttle::wait(&standings, Timestamp::now()) {
-            self.refusal(peer, None, "auth.login", name, "throttled").await;
-            return Err(Denied::Throttled { retry });
-        }
-        let found = self.store.credentials(name).await.map_err(Denied::Unavailable)?;
-        let verifier = found.as_ref().and_then(|(_, credentials)| {
-            credentials.iter().find(|credential| credential.kind == "password").map(|found| found.verifier.clone())
-        });
-        let facts = verifier.as_deref().map(|verifier| *blake3::hash(verifier.as_bytes()).as_bytes());
-        let right = self.passwords.matches(verifier, password).await;
-        let right = right.map_err(|error| Denied::Unavailable(storage::Error::Internal(error)))?;
-        let account = found.map(|(account, _)| account);
-        let outcome = match (&account, right) {
-            (Some(account), true) if account.disabled => Err("the account is disabled"),
-            (Some(account), true) => Ok(account.clone()),
-            (Some(_), false) => Err("wrong password"),
-            (None, _) => Err("no such account"),
-        };
-        let (text, detail) = outcome.as_ref().map_or_else(|detail| ("failed", *detail), |_| ("done", "password"));
-        let who = outcome.as_ref().ok().map(principal);
-        let record = actor(peer, who.as_ref());
-        // A success clears what was counted for this account here; the network's count stays, or an attacker with one
-        // account of his own could clear it again and again.
-        let keys = if text == "done" { keys.into_iter().take(1).collect() } else { keys };
-        let recorded = self.store.record_login(&record, name, text, detail, keys, throttle::FORGET).await;
-        recorded.map_err(Denied::Unavailable)?;
-        match (outcome, facts) {
-            (Ok(account), Some(facts)) => Ok((account, facts)),
-            _ => Err(Denied::BadCredentials),
-        }
+    /// The salt of SCRAM for a name. It follows from a secret of the store, so that names nobody has get one too, the
+    /// same each time, and the answer does not tell who has an account; all passwords of an account share it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn salt(&self, name: &str) -> Result<[u8; 16], storage::Error> {
+        let secret = self.salts.get_or_try_init(|| self.store.secret("scram-salts")).await?;
+        let mut salt = [0; 16];
+        blake3::Hasher::new_keyed(secret).update(name.as_bytes()).finalize_xof().fill(&mut salt);
+        Ok(salt)
     }
 
-    /// What a remembered log-in rests on: the verifier, as long as the account may log in.
-    async fn facts(&self, name: &str) -> Result<Option<[u8; 32]>, Denied> {
-        let found = self.store.credentials(name).await.map_err(Denied::Unavailable)?;
-        Ok(found.filter(|(account, _)| !account.disabled).and_then(|(_, credentials)| {
-            let password = credentials.iter().find(|credential| credential.kind == "password")?;
-            Some(*blake3::hash(password.verifier.as_bytes()).as_bytes())
-        }))
-    }
-
-    fn remember_key(&self, peer: &Peer, name: &str, password: &Secret) -> [u8; 32] {
+    pub(crate) fn remember_key(&self, peer: &Peer, name: &str, password: &Secret) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         let address: IpAddr = peer.remote.ip();
         for part in [peer.protocol.as_bytes(), address.to_string().as_bytes(), name.as_bytes(), password.bytes()] {
@@ -253,18 +204,23 @@ impl Authority {
         *hasher.finalize().as_bytes()
     }
 
-    pub(crate) fn session(&self, peer: &Peer, account: &Account) -> Session {
-        let principal = principal(account);
-        let home = self.store.home(account.id, actor(peer, Some(&principal)));
-        Session { principal, home }
+    /// A session of an account that proved itself by `credential`; `None` where it did so before.
+    pub(crate) fn session(&self, peer: &Peer, account: &Account, credential: Option<&Credential>) -> Session {
+        let principal = principal(account, credential);
+        let actor = actor(peer, Some(&principal));
+        let home = self.store.home(account.id, actor.clone());
+        let mail = self.store.mail(account.id, actor);
+        Session { principal, home, mail }
     }
 }
 
-fn principal(account: &Account) -> Principal {
-    Principal { id: account.id, name: account.name.clone(), role: account.role }
+pub(crate) fn principal(account: &Account, credential: Option<&Credential>) -> Principal {
+    let read_only = credential.is_some_and(|credential| credential.scope.read_only);
+    Principal { id: account.id, name: account.name.clone(), role: account.role, read_only }
 }
 
 pub(crate) fn actor(peer: &Peer, who: Option<&Principal>) -> Actor {
     let name = who.map(|who| who.name.clone()).unwrap_or_default();
-    Actor { account: who.map(|who| who.id), name, peer: peer.clone() }
+    let read_only = who.is_some_and(|who| who.read_only);
+    Actor { account: who.map(|who| who.id), name, peer: peer.clone(), read_only }
 }

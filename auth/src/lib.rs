@@ -2,9 +2,12 @@
 //!
 //! The [`Authority`] audits every log-in itself. A protocol offers what the client said and gets a session or a reason.
 
+mod app_password;
 mod authority;
+mod check;
 mod mail;
 mod password;
+mod sasl;
 mod secret;
 mod throttle;
 mod web;
@@ -13,6 +16,7 @@ use std::time::Duration;
 
 pub use authority::{Authority, Cleartext, Config};
 pub use mail::{Delivery, Envelope, Recipient, Refused};
+pub use sasl::{ChannelBinding, Exchange, Step};
 pub use secret::Secret;
 pub use storage::{Peer, Role, Site, Tls, TraceId};
 pub use web::WebSession;
@@ -38,15 +42,19 @@ pub struct Principal {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// Whether the app password it came with may only read.
+    pub read_only: bool,
 }
 
-/// A successful log-in: who, and the way to the files.
+/// A successful log-in: who, and the way to the files and the mail.
 #[derive(Clone)]
 pub struct Session {
     /// Who.
     pub principal: Principal,
     /// The account's files.
     pub home: storage::Home,
+    /// The account's mail.
+    pub mail: storage::Mail,
 }
 
 /// Why there is no session. `Display` is the sentence for the peer, and tells nobody whether an account exists.

@@ -88,6 +88,14 @@ impl Authority {
         Ok(own)
     }
 
+    /// The domains whose mail is taken here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn domains(&self) -> Result<Vec<String>, storage::Error> {
+        self.store.domains().await
+    }
+
     async fn resolve(&self, address: &str) -> Result<Recipient, Refused> {
         if address.len() > ADDRESS_MAX {
             return Err(Refused::Invalid);

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use storage::Timestamp;
 
 use crate::authority::actor;
+use crate::check::Way;
 use crate::{Authority, Denied, Offer, Peer, Session};
 
 /// A browser's session.
@@ -21,12 +22,13 @@ pub struct WebSession {
 }
 
 impl Authority {
-    /// Logs a browser in.
+    /// Logs a browser in, by the account's own password.
     ///
     /// # Errors
     /// See [`Denied`].
     pub async fn web_login(&self, peer: &Peer, offer: Offer) -> Result<WebSession, Denied> {
-        let session = self.login(peer, offer).await?;
+        let Offer::Password { name, password } = offer;
+        let session = self.login_by(peer, Way::Portal, &name, password).await?;
         let begin = async {
             let (token, csrf) = (random()?, random()?);
             let expires = Timestamp::now().after(self.web_lifetime);
@@ -44,7 +46,7 @@ impl Authority {
     pub async fn web_session(&self, peer: &Peer, token: &str) -> Result<Option<WebSession>, storage::Error> {
         let Some(row) = self.store.web_session(digest(token)).await? else { return Ok(None) };
         let Some(account) = self.store.account(&row.account).await? else { return Ok(None) };
-        let session = self.session(peer, &account);
+        let session = self.session(peer, &account, None);
         Ok(Some(WebSession { token: token.to_owned(), csrf: row.csrf, session, expires: row.expires }))
     }
 

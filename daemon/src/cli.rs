@@ -1,6 +1,7 @@
 //! The command line. The daemon parses the same words when a command reaches it through its control socket.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -42,6 +43,21 @@ pub(crate) enum Command {
     /// Domains whose mail is kept here
     #[command(subcommand)]
     Domain(Domain),
+    /// Mail that is here
+    #[command(subcommand)]
+    Mail(Mail),
+    /// Take mail from other programs' folders and files into an account; run again, it goes on where it was
+    #[command(subcommand)]
+    Import(Format),
+    /// Write an account's mail into folders and files; run again, it adds what is missing
+    #[command(subcommand)]
+    Export(Format),
+    /// The side of an import or export that has the store
+    #[command(hide = true)]
+    StoreMail {
+        /// Whose
+        name: String,
+    },
     /// The audit log
     #[command(subcommand)]
     Audit(Audit),
@@ -106,6 +122,9 @@ pub(crate) enum User {
         /// Like 500M or 10G; `none` is without limit
         size: String,
     },
+    /// Passwords for single devices and programs, which may open less than the account's own
+    #[command(subcommand)]
+    AppPassword(AppPassword),
     /// Forbid an account to log in; its mail still arrives
     Disable {
         /// Which
@@ -120,6 +139,39 @@ pub(crate) enum User {
     Remove {
         /// Which
         name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AppPassword {
+    /// Make one and print it
+    Add {
+        /// Whose
+        name: String,
+        /// What it is for, like `phone`
+        #[arg(long)]
+        label: String,
+        /// Where it is taken [default: everywhere]
+        #[arg(long, value_delimiter = ',', value_parser = ["smtp", "imap", "pop3", "ftp", "http"])]
+        protocols: Vec<String>,
+        /// It may read and change nothing
+        #[arg(long)]
+        read_only: bool,
+        /// When it ends, like 12h, 90d or 1y [default: never]
+        #[arg(long, value_parser = span, value_name = "TIME")]
+        expires: Option<Duration>,
+    },
+    /// List those of an account
+    List {
+        /// Whose
+        name: String,
+    },
+    /// Remove one
+    Remove {
+        /// Whose
+        name: String,
+        /// Its number
+        id: i64,
     },
 }
 
@@ -166,6 +218,52 @@ pub(crate) enum Domain {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum Mail {
+    /// Restore messages that were expunged, each into the mailbox it was in
+    Undelete {
+        /// Whose
+        name: String,
+        /// Only those of this mailbox
+        #[arg(long, value_name = "MAILBOX")]
+        mailbox: Option<String>,
+        /// Only what was expunged within this time, like 90m, 12h or 3d
+        #[arg(long, value_parser = span)]
+        since: Option<Duration>,
+        /// Only the messages of these UIDs
+        #[arg(long, requires = "mailbox", num_args = 1..)]
+        uid: Vec<u32>,
+        /// List them and restore nothing
+        #[arg(long)]
+        list: bool,
+    },
+    /// Collect the words of all messages anew, by which searches find them; searches are exact meanwhile too
+    Reindex {
+        /// Only those of this account
+        name: Option<String>,
+    },
+}
+
+/// How mail lies outside the store.
+#[derive(Subcommand)]
+pub(crate) enum Format {
+    /// A Maildir with its folders: a file for each message
+    Maildir(Mails),
+    /// An mbox file, or a folder of them: a file for each mailbox
+    Mbox(Mails),
+}
+
+#[derive(Args)]
+pub(crate) struct Mails {
+    /// Whose mail
+    pub(crate) name: String,
+    /// The folder or file outside the store
+    pub(crate) path: PathBuf,
+    /// Import into this mailbox and below it, or export this one alone
+    #[arg(long, value_name = "MAILBOX")]
+    pub(crate) mailbox: Option<String>,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Audit {
     /// Print the records that match, oldest first
     Query {
@@ -206,6 +304,27 @@ pub(crate) fn size(text: &str) -> Result<i64, String> {
     number.checked_mul(factor).filter(|size| *size >= 0).ok_or_else(|| "that size cannot be".to_owned())
 }
 
+/// A time: a number of minutes, hours, days, weeks or years.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    const HOUR: u64 = 3600;
+    let unknown = || "a time is a number with m, h, d, w or y, like 90d".to_owned();
+    let (at, unit) = text.char_indices().next_back().ok_or_else(unknown)?;
+    let seconds = match unit {
+        'm' => 60,
+        'h' => HOUR,
+        'd' => 24 * HOUR,
+        'w' => 7 * 24 * HOUR,
+        'y' => 365 * 24 * HOUR,
+        _ => return Err(unknown()),
+    };
+    let number: u32 = text[..at].parse().map_err(|_| unknown())?;
+    match u64::from(number) * seconds {
+        0 => Err("a time of nothing".to_owned()),
+        span if span > 100 * 365 * 24 * HOUR => Err("a hundred years at most".to_owned()),
+        span => Ok(Duration::from_secs(span)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +333,18 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_are_read() {
+        let hours = |hours: u64| Ok(Duration::from_secs(hours * 3600));
+        assert_eq!(
+            (span("12h"), span("90d"), span("2w"), span("1y")),
+            (hours(12), hours(2160), hours(336), hours(8760))
+        );
+        for wrong in ["", "d", "90", "0d", "-1d", "1.5d", "101y", "9999999999y", "90 d", "1é"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) node: String,
     pub(crate) storage: Storage,
     pub(crate) blobs: Blobs,
+    pub(crate) mail: Mail,
     pub(crate) telemetry: Telemetry,
     pub(crate) auth: auth::Config,
     /// Each module's own table, which the module reads.
@@ -292,6 +293,27 @@ impl Config {
     }
 }
 
+/// `[mail]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mail {
+    /// How many days expunged messages can be restored.
+    undelete_days: u64,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Mail { undelete_days: 14 }
+    }
+}
+
+impl Mail {
+    /// How long expunged messages can be restored.
+    pub(crate) fn undelete(&self) -> Duration {
+        Duration::from_secs(self.undelete_days.min(36_500) * 24 * 3600)
+    }
+}
+
 /// `[telemetry]`
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -332,13 +354,14 @@ impl Config {
     }
 
     fn from_table(mut all: toml::Table) -> Result<Config, String> {
-        let tables = ["limits", "tls", "log", "storage", "blobs", "telemetry", "auth", "listen"];
+        let tables = ["limits", "tls", "log", "storage", "blobs", "mail", "telemetry", "auth", "listen"];
         let names = || tables.into_iter().chain(MODULES.iter().map(|module| module.name));
         let limits = section(&mut all, "limits")?;
         let tls: TlsConfig = section(&mut all, "tls")?;
         let log = section(&mut all, "log")?;
         let storage = section(&mut all, "storage")?;
         let blobs = section(&mut all, "blobs")?;
+        let mail = section(&mut all, "mail")?;
         let telemetry = section(&mut all, "telemetry")?;
         let auth = section(&mut all, "auth")?;
         let listen = listeners(all.remove("listen"))?;
@@ -363,6 +386,7 @@ impl Config {
             log,
             storage,
             blobs,
+            mail,
             telemetry,
             auth,
             modules,
@@ -525,6 +549,7 @@ mod tests {
         }
         assert_eq!(format!("{:?}", documented.limits), format!("{:?}", bare.limits));
         assert_eq!(documented.proxies, bare.proxies);
+        assert_eq!(format!("{:?}", documented.mail), format!("{:?}", bare.mail));
         assert_eq!(format!("{:?}", documented.auth), format!("{:?}", bare.auth));
         for module in MODULES {
             for (key, value) in (module.defaults)() {

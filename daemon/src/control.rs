@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cli::Cli;
-use crate::commands;
 use crate::listen::Places;
+use crate::{commands, transfer};
 
 /// The longest request, in bytes.
 const REQUEST: u64 = 1 << 20;
@@ -41,6 +41,8 @@ struct Request {
     arguments: Vec<String>,
     /// The password, where one was read from standard input.
     input: Option<String>,
+    /// Whose mail is transferred, instead of a command.
+    transfer: Option<String>,
 }
 
 /// What it prints, line by line; the last one tells how it ended.
@@ -94,6 +96,9 @@ async fn answer(stream: UnixStream, state: State) {
         Ok(request) => request,
         Err(error) => return send(&mut write, &Answer::End(Err(format!("not a request: {error}")))).await,
     };
+    if let Some(name) = &request.transfer {
+        return transfer::serve_socket(&state.store, name, read, write).await;
+    }
     let (pieces, mut printed) = mpsc::channel(16);
     let mut work = std::pin::pin!(run(request, &state, pieces));
     loop {
@@ -139,7 +144,7 @@ pub(crate) async fn ask(data: &Path, arguments: Vec<String>, input: Option<Strin
     let (_folder, path) = short_path(data).ok()?;
     let mut stream = UnixStream::connect(path).await.ok()?;
     let exchange = async {
-        let mut request = serde_json::to_vec(&Request { arguments, input })?;
+        let mut request = serde_json::to_vec(&Request { arguments, input, transfer: None })?;
         request.push(b'\n');
         stream.write_all(&request).await?;
         let mut lines = BufReader::new(stream).lines();
@@ -155,4 +160,15 @@ pub(crate) async fn ask(data: &Path, arguments: Vec<String>, input: Option<Strin
         Ok(result) => result,
         Err(error) => Err(format!("the daemon ended the conversation: {error}")),
     })
+}
+
+/// Asks the daemon to be the storing side of a transfer; `None` when no daemon answers there.
+pub(crate) async fn transfer(data: &Path, name: &str) -> Option<UnixStream> {
+    let (_folder, path) = short_path(data).ok()?;
+    let mut stream = UnixStream::connect(path).await.ok()?;
+    let request = Request { arguments: Vec::new(), input: None, transfer: Some(name.to_owned()) };
+    let mut line = serde_json::to_vec(&request).ok()?;
+    line.push(b'\n');
+    stream.write_all(&line).await.ok()?;
+    Some(stream)
 }

@@ -9,6 +9,7 @@ mod modules;
 mod serve;
 mod telemetry;
 mod tls;
+mod transfer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,7 +58,10 @@ fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
         _ => {}
     }
     let config = Config::load(cli.global.config.as_deref(), cli.global.data.as_deref())?;
-    commands::become_owner(&config.data)?;
+    // Whoever runs an import or export has the files; the store is opened by another process then.
+    if !matches!(cli.command, Some(Command::Import(_) | Command::Export(_))) {
+        commands::become_owner(&config.data)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING)
@@ -73,6 +77,12 @@ fn run(cli: Cli, arguments: Vec<String>) -> Result<ExitCode, String> {
         Some(Command::Check) => {
             let text = runtime.block_on(commands::check(&config, cli.global.json))?;
             commands::print(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Import(from)) => runtime.block_on(transfer::import(&config, &cli.global, from)),
+        Some(Command::Export(to)) => runtime.block_on(transfer::export(&config, &cli.global, to)),
+        Some(Command::StoreMail { name }) => {
+            runtime.block_on(transfer::serve_standard_input(&config, &name))?;
             Ok(ExitCode::SUCCESS)
         }
         Some(command) => runtime.block_on(commands::dispatch(&config, command, cli.global.json, arguments)),

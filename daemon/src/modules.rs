@@ -3,7 +3,8 @@
 use protocol::{Module, Port};
 
 /// Every protocol this daemon speaks.
-pub(crate) const MODULES: &[&Module] = &[&smtp::MODULE, &ftp::MODULE, &http_files::MODULE];
+pub(crate) const MODULES: &[&Module] =
+    &[&smtp::MODULE, &imap::MODULE, &pop3::MODULE, &ftp::MODULE, &http_files::MODULE];
 
 /// Every default listener with its module.
 pub(crate) fn ports() -> impl Iterator<Item = (&'static Module, &'static Port)> {

@@ -1,13 +1,13 @@
 //! The daemon's life: open the store, bind everything, serve, reload on SIGHUP, drain on SIGTERM.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use auth::{Authority, Peer, Role, Secret};
-use protocol::{Listener, Module, PassivePorts, Protocol, Proxies, Services, Shutdown, TlsMode};
+use auth::{Authority, Role, Secret};
+use protocol::{Listener, Module, Offered, PassivePorts, Protocol, Proxies, Services, Shutdown, TlsMode};
 use sd_notify::NotifyState;
 use storage::{Actor, NewAccount, Store};
 use tokio::net::TcpListener;
@@ -71,7 +71,7 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
     telemetry::serve(&config.telemetry.bind, &telemetry::Health { store: store.clone(), metrics, stop })?;
     let maintenance = tokio::spawn({
         let store = store.clone();
-        async move { store.maintain().await }
+        async move { tokio::join!(store.maintain(), store.index()) }
     });
     let state =
         control::State { store: store.clone(), authority, places: daemon.places.clone(), since: Instant::now() };
@@ -134,8 +134,8 @@ async fn first_admin(store: &Store, authority: &Authority) -> Result<Option<Stri
         return Ok(None);
     }
     let password = commands::new_password()?;
-    let verifier = authority.verifier(Secret::new(password.clone())).await?;
-    let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
+    let verifier = authority.verifier("admin", Secret::new(password.clone())).await?;
+    let actor = Actor::command_line();
     let admin = NewAccount { name: "admin".into(), role: Role::Admin, quota: None, verifier: Some(verifier) };
     match store.add_account(&actor, admin).await {
         Ok(_) => Ok(Some(password)),
@@ -147,7 +147,11 @@ async fn first_admin(store: &Store, authority: &Authority) -> Result<Option<Stri
 
 /// Makes every protocol from its part of the configuration.
 pub(crate) fn build(config: &Config, authority: &Arc<Authority>) -> Result<Built, String> {
-    let services = Services { auth: authority.clone(), hostname: config.hostname.as_str().into() };
+    let services = Services {
+        auth: authority.clone(),
+        hostname: config.hostname.as_str().into(),
+        listeners: config.listen.iter().flat_map(offered).collect(),
+    };
     let mut built = Vec::new();
     for module in MODULES {
         let table = config.modules.get(module.name).cloned().unwrap_or_default();
@@ -271,6 +275,12 @@ impl Daemon {
 /// What identifies the listeners of one table.
 fn keys(listen: &Listen) -> impl Iterator<Item = Key> {
     listen.bind.iter().map(|&address| (listen.name.clone(), address, listen.protocol, listen.tls))
+}
+
+/// What the protocols are told of the listeners of one table; a port that is bound on several addresses is told once.
+fn offered(listen: &Listen) -> impl Iterator<Item = Offered> {
+    let ports: BTreeSet<u16> = listen.bind.iter().map(SocketAddr::port).collect();
+    ports.into_iter().map(|port| Offered { protocol: listen.protocol, port, tls: listen.tls })
 }
 
 /// What listens where, and what to try first.

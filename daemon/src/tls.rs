@@ -34,7 +34,8 @@ impl Tls {
         for module in MODULES {
             let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
             let server = identity.server(config, module, tickets.clone())?;
-            services.insert(module.name, (TlsService::new(server, module.resumption), tickets));
+            let service = TlsService::new(server, module.resumption).with_certificate(identity.certificate());
+            services.insert(module.name, (service, tickets));
         }
         Ok(Tls { services })
     }
@@ -52,7 +53,7 @@ impl Tls {
             fresh.push((service, identity.server(config, module, tickets.clone())?));
         }
         for (service, server) in fresh {
-            service.replace(server);
+            service.replace(server, identity.certificate());
         }
         Ok(())
     }
@@ -83,6 +84,11 @@ impl Identity {
         }
         let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| wrong(&key, error))?;
         Ok(Identity { chain, key, place: certificate })
+    }
+
+    /// The server's own; a chain that was loaded has it.
+    fn certificate(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
     }
 
     fn server(

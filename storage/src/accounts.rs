@@ -1,9 +1,10 @@
 //! Accounts, their addresses, and the domains whose mail is kept here.
 
 use crate::blobs::release_all;
+use crate::credentials::{Verifier, set_password};
 use crate::db::{Deed, Read, Row, SYSTEM, Tx, params};
 use crate::files::create_root;
-use crate::mail::create_inbox;
+use crate::mail::create_first;
 use crate::{Actor, Error, Store, Timestamp};
 
 /// What an account may do beyond its own data.
@@ -53,8 +54,8 @@ pub struct NewAccount {
     pub role: Role,
     /// The most bytes of mail and files.
     pub quota: Option<i64>,
-    /// The verifier of its password, a PHC string.
-    pub verifier: Option<String>,
+    /// What its password is checked against.
+    pub verifier: Option<Verifier>,
 }
 
 pub(crate) const ACCOUNT: &str = "id, name, role, quota, used, disabled, created";
@@ -77,7 +78,16 @@ pub(crate) fn account_by_name(tx: &Read<'_>, name: &str) -> Result<Option<Accoun
     tx.row(&sql, params![name], account_of)
 }
 
-fn existing(tx: &Read<'_>, name: &str) -> Result<Account, Error> {
+/// The account of that name, which nobody else changes until the transaction ends.
+pub(crate) fn locked(tx: &mut Tx<'_>, name: &str) -> Result<Account, Error> {
+    // The system first: nobody else gives accounts, addresses or domains another shape meanwhile.
+    tx.lock(SYSTEM)?;
+    let account = existing(tx, name)?;
+    tx.lock(account.id)?;
+    Ok(account)
+}
+
+pub(crate) fn existing(tx: &Read<'_>, name: &str) -> Result<Account, Error> {
     account_by_name(tx, name)?.ok_or_else(|| Error::invalid(format!("there is no account {name}")))
 }
 
@@ -96,8 +106,8 @@ fn check_name(name: &str) -> Result<(), Error> {
     }
 }
 
-/// A domain or address in the form it is compared in.
-fn lower(text: &str) -> String {
+/// A name, domain or address in the form it is compared in.
+pub(crate) fn lower(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
@@ -121,7 +131,7 @@ impl Store {
                 let id = id.ok_or_else(|| Error::internal("an account's row was not returned"))?;
                 let root = create_root(tx, id)?;
                 tx.execute("UPDATE accounts SET root = $2 WHERE id = $1", params![id, root])?;
-                create_inbox(tx, id)?;
+                create_first(tx, id)?;
                 if let Some(verifier) = &new.verifier {
                     set_password(tx, id, verifier)?;
                 }
@@ -155,11 +165,11 @@ impl Store {
         self.db().look(move |tx| tx.rows(&sql, &[], account_of)).await
     }
 
-    /// Gives an account another password; its web sessions end.
+    /// Gives an account another password; its web sessions end, its app passwords stay.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such account.
-    pub async fn change_password(&self, actor: &Actor, name: &str, verifier: String) -> Result<(), Error> {
+    pub async fn change_password(&self, actor: &Actor, name: &str, verifier: Verifier) -> Result<(), Error> {
         self.change_account(actor, name, "account.passwd", move |tx, account| {
             tx.execute("DELETE FROM web_sessions WHERE account = $1", params![account.id])?;
             set_password(tx, account.id, &verifier)
@@ -204,12 +214,19 @@ impl Store {
                 "SELECT blob, COUNT(*) AS number FROM (
                      SELECT blob FROM nodes WHERE account = $1 AND blob IS NOT NULL
                      UNION ALL SELECT blob FROM messages JOIN mailboxes ON mailboxes.id = mailbox
-                     WHERE mailboxes.account = $1) AS held GROUP BY blob",
+                     WHERE mailboxes.account = $1
+                     UNION ALL SELECT blob FROM expunged WHERE account = $1 AND blob IS NOT NULL) AS held
+                 GROUP BY blob",
                 id,
             )?;
             for sql in [
                 "DELETE FROM messages WHERE mailbox IN (SELECT id FROM mailboxes WHERE account = $1)",
                 "DELETE FROM mailboxes WHERE account = $1",
+                "DELETE FROM mailbox_names WHERE account = $1",
+                "DELETE FROM subscriptions WHERE account = $1",
+                "DELETE FROM keywords WHERE account = $1",
+                "DELETE FROM expunged WHERE account = $1",
+                "DELETE FROM threads WHERE account = $1",
                 "DELETE FROM nodes WHERE account = $1",
                 "DELETE FROM addresses WHERE account = $1",
                 "DELETE FROM credentials WHERE account = $1",
@@ -236,10 +253,7 @@ impl Store {
         let (actor, name) = (actor.clone(), lower(name));
         self.db()
             .write(move |tx| {
-                // The system first: nobody else gives accounts, addresses or domains another shape meanwhile.
-                tx.lock(SYSTEM)?;
-                let account = existing(tx, &name)?;
-                tx.lock(account.id)?;
+                let account = locked(tx, &name)?;
                 work(tx, &account)?;
                 tx.change(&actor, account.id, 0, &Deed { action, object: account.id, target: &name, detail: "" })
             })
@@ -393,13 +407,4 @@ fn resolve(tx: &Read<'_>, local: &str, domain: &str) -> Result<Option<Vec<i64>>,
 
 fn is_local(tx: &Read<'_>, domain: &str) -> Result<bool, Error> {
     Ok(tx.row("SELECT 1 FROM domains WHERE name = $1", params![domain], |_| Ok(()))?.is_some())
-}
-
-fn set_password(tx: &mut Tx<'_>, account: i64, verifier: &str) -> Result<(), Error> {
-    tx.execute("DELETE FROM credentials WHERE account = $1 AND kind = 'password'", params![account])?;
-    tx.execute(
-        "INSERT INTO credentials (account, kind, verifier, created) VALUES ($1, 'password', $2, $3)",
-        params![account, verifier, Timestamp::now()],
-    )
-    .map(drop)
 }

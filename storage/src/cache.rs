@@ -13,6 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::db::Change;
+use crate::mail::{Lives, Maildrops};
 use crate::{Node, VPath};
 
 /// Generations are kept for groups of accounts, so that their number does not grow with the accounts.
@@ -27,6 +28,8 @@ pub(crate) struct Caches {
     generations: Vec<AtomicU64>,
     nodes: Cache<(i64, VPath), (u64, Arc<Node>)>,
     contents: Cache<i64, Bytes, ByLength>,
+    lives: Lives,
+    maildrops: Maildrops,
 }
 
 #[derive(Clone)]
@@ -44,6 +47,8 @@ impl Caches {
             generations: (0..GROUPS).map(|_| AtomicU64::new(0)).collect(),
             nodes: Cache::new(PATHS),
             contents: Cache::with_weighter(1000, CONTENTS, ByLength),
+            lives: Lives::new(),
+            maildrops: Maildrops::default(),
         }
     }
 
@@ -56,11 +61,22 @@ impl Caches {
         self.group(account).load(Ordering::Acquire)
     }
 
-    /// Makes everything known about the changed accounts old.
+    /// Makes everything known about the changed accounts old, and tells those who have the mailboxes open.
     pub(crate) fn invalidate(&self, changes: &[Change]) {
         for change in changes {
             self.group(change.account).fetch_add(1, Ordering::AcqRel);
         }
+        self.lives.note(changes);
+    }
+
+    /// The mailboxes that are open.
+    pub(crate) fn lives(&self) -> &Lives {
+        &self.lives
+    }
+
+    /// The maildrops that are locked.
+    pub(crate) fn maildrops(&self) -> &Maildrops {
+        &self.maildrops
     }
 
     /// What stood at `path` in this generation of the account.

@@ -23,6 +23,8 @@ impl Store {
     pub async fn lease(&self, name: &str, time: Duration) -> Result<Option<Lease>, Error> {
         let (name, holder) = (name.to_owned(), self.holder().to_owned());
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        // Nobody else can have a store of one process open: what another one held is left over.
+        let alone = !self.db().is_shared();
         self.db()
             .write(move |tx| {
                 let now = clock(tx)?;
@@ -30,8 +32,8 @@ impl Store {
                     "INSERT INTO leases (name, holder, token, expires) VALUES ($1, $2, 1, $3)
                      ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires,
                      token = leases.token + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END
-                     WHERE leases.holder = excluded.holder OR leases.expires < $4 RETURNING token",
-                    params![&name, &holder, now.saturating_add(time), now],
+                     WHERE leases.holder = excluded.holder OR leases.expires < $4 OR $5 <> 0 RETURNING token",
+                    params![&name, &holder, now.saturating_add(time), now, alone],
                     |row| row.int(0),
                 )?;
                 Ok(token.map(|token| Lease { name: name.clone(), holder: holder.clone(), token }))

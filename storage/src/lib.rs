@@ -16,6 +16,7 @@ mod lease;
 mod mail;
 mod path;
 mod peer;
+mod secrets;
 mod store;
 mod throttle;
 mod time;
@@ -23,12 +24,16 @@ mod web;
 
 pub use accounts::{Account, NewAccount, Role};
 pub use blobs::{Content, ContentReader, Object, S3};
-pub use credentials::Credential;
+pub use credentials::{Credential, Kind as CredentialKind, NewAppPassword, Scope, Verifier};
 pub use db::{Change, Engine, Postgres, PostgresTls};
 pub use error::Error;
 pub use files::{Check, Home, Kind, Node, PutOptions, Remove, Site, Stored, Upload, Usage};
 pub use lease::Lease;
-pub use mail::{Delivered, Delivery, Envelope, Target};
+pub use mail::parse as message;
+pub use mail::{
+    Append, Appended, Copied, Counts, Delivered, Delivery, Details, Diff, Envelope, Expunged, Field, FlagChange,
+    Flagged, Flags, Keywords, Mail, Mailbox, MailboxInfo, MaildropLock, Message, Target, Uids, View, Wanted, fold,
+};
 pub use path::VPath;
 pub use peer::{Actor, Peer, Tls, TraceId};
 pub use store::{BlobStore, Options, Status, Store};

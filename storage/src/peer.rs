@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::Timestamp;
+use crate::{Error, Timestamp};
 
 /// The digits of a trace id, in the order of their values, so that ids sort by time (Crockford's base 32, lower case).
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -107,6 +107,26 @@ pub struct Actor {
     pub name: String,
     /// Where from.
     pub peer: Peer,
+    /// Whether the credential it came with may only read.
+    pub read_only: bool,
+}
+
+impl Actor {
+    /// The administrator at this machine's command line, and the daemon itself.
+    pub fn command_line() -> Self {
+        Actor { account: None, name: String::new(), peer: Peer::command_line(), read_only: false }
+    }
+
+    /// Whether it may change anything.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] when it may only read.
+    pub(crate) fn may_change(&self) -> Result<(), Error> {
+        match self.read_only {
+            true => Err(Error::Denied("this app password is read-only".into())),
+            false => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The store itself: opened once by the daemon, handed to `auth`, never to a protocol.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -10,7 +10,7 @@ use crate::audit::Entry;
 use crate::blobs::{Blobs, Bucket, Place, S3};
 use crate::cache::Caches;
 use crate::db::{Change, Db, Engine, Listeners, params};
-use crate::{Actor, Error, Lease, Peer, Timestamp, TraceId};
+use crate::{Actor, Error, Lease, Timestamp, TraceId};
 
 /// How many changes a slow follower of the feed may lag behind before it must read the log.
 const FEED: usize = 4096;
@@ -34,6 +34,8 @@ pub struct Options {
     pub blobs: BlobStore,
     /// Contents of up to so many bytes are kept in the database.
     pub small: usize,
+    /// How long expunged messages can be restored.
+    pub undelete: Duration,
     /// The name of this node in the audit log.
     pub node: String,
 }
@@ -48,6 +50,7 @@ impl Options {
             engine: Engine::Sqlite,
             blobs: BlobStore::Disk,
             small: 64 << 10,
+            undelete: Duration::from_secs(14 * 24 * 3600),
             node: "localhost".into(),
         }
     }
@@ -74,10 +77,24 @@ struct Inner {
     blobs: Blobs,
     caches: Arc<Caches>,
     feed: broadcast::Sender<Change>,
+    undelete: Duration,
+    index: crate::mail::Turn,
     /// What the leases of this process are held by.
     holder: String,
     /// Held as long as the store is open: one process at a time.
     _lock: std::fs::File,
+}
+
+/// Does not keep the store open.
+pub(crate) struct WeakStore {
+    inner: Weak<Inner>,
+}
+
+impl WeakStore {
+    /// The store, when it is still open.
+    pub(crate) fn upgrade(&self) -> Option<Store> {
+        self.inner.upgrade().map(|inner| Store { inner })
+    }
 }
 
 /// What `wharfinger status` tells of the store.
@@ -93,6 +110,8 @@ pub struct Status {
     pub blobs: i64,
     /// The bytes of all blobs.
     pub bytes: i64,
+    /// Messages whose words are not in the index yet: a search reads them.
+    pub unindexed: i64,
     /// Audit records.
     pub records: i64,
 }
@@ -151,12 +170,24 @@ impl Store {
         };
         let blobs = Blobs::open(&options.data, options.reserve, db.clone(), place, options.small).map_err(unusable)?;
         let holder = format!("{} {}", options.node, TraceId::new());
-        Ok(Store { inner: Arc::new(Inner { db, blobs, caches, feed, holder, _lock: lock }) })
+        let undelete = options.undelete;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                db,
+                blobs,
+                caches,
+                feed,
+                undelete,
+                index: Default::default(),
+                holder,
+                _lock: lock,
+            }),
+        })
     }
 
     /// Gives a new store its first domains; one that ever had an account keeps those it has.
     async fn seed(&self, domains: Vec<String>) -> Result<(), Error> {
-        let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
+        let actor = Actor::command_line();
         let fresh = self.db().read(|tx| tx.row("SELECT 1 FROM audit LIMIT 1", &[], |_| Ok(()))).await?.is_none();
         for domain in domains.iter().filter(|_| fresh) {
             match self.add_domain(&actor, domain).await {
@@ -171,13 +202,13 @@ impl Store {
     /// Runs the store's own work until the last other handle is gone: sweeping blobs, old sessions and old failures. Of
     /// several nodes one does it.
     pub async fn maintain(&self) {
-        let weak = Arc::downgrade(&self.inner);
+        let weak = self.downgrade();
         loop {
             tokio::time::sleep(SWEEP).await;
-            let Some(inner) = weak.upgrade() else { return };
-            let store = Store { inner };
+            let Some(store) = weak.upgrade() else { return };
             let swept = async {
                 if let Some(lease) = store.lease("maintenance", SWEEP * 3).await? {
+                    store.forget_expunged(store.inner.undelete).await?;
                     store.sweep(GRACE).await?;
                     store.forget_old(lease).await?;
                 }
@@ -189,12 +220,14 @@ impl Store {
         }
     }
 
-    /// Removes the blobs that nothing has referred to for `grace`; how many.
+    /// Removes the blobs that nothing has referred to for `grace`, and what only they needed; how many blobs.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn sweep(&self, grace: Duration) -> Result<usize, Error> {
-        self.inner.blobs.sweep(grace).await
+        let swept = self.inner.blobs.sweep(grace).await?;
+        self.forget_words().await?;
+        Ok(swept)
     }
 
     /// Whether the database and the bucket answer.
@@ -248,6 +281,7 @@ impl Store {
                     messages: count("SELECT COUNT(*) FROM messages")?,
                     blobs: count("SELECT COUNT(*) FROM blobs")?,
                     bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs")?,
+                    unindexed: count("SELECT COUNT(*) FROM documents WHERE indexed <> 1 AND indexed = 0")?,
                     records: count("SELECT COUNT(*) FROM audit")?,
                 })
             })
@@ -271,6 +305,14 @@ impl Store {
 
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore { inner: Arc::downgrade(&self.inner) }
+    }
+
+    pub(crate) fn index_turn(&self) -> &crate::mail::Turn {
+        &self.inner.index
     }
 
     pub(crate) fn holder(&self) -> &str {

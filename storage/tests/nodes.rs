@@ -241,6 +241,21 @@ async fn a_lease_is_held_by_one_node_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
+async fn a_maildrop_is_locked_on_all_nodes() {
+    let (_one, _two, first, second, _, _) = two_nodes().await;
+    let id = first.account("alice").await.unwrap().unwrap().id;
+    let (here, there) = (first.mail(id, actor()), second.mail(id, actor()));
+    let lock = here.lock_maildrop().await.unwrap();
+    assert_eq!(there.lock_maildrop().await.err(), Some(Error::Busy));
+    lock.unlock().await;
+    let lock = there.lock_maildrop().await.unwrap();
+    assert_eq!(here.lock_maildrop().await.err(), Some(Error::Busy));
+    lock.unlock().await;
+    here.lock_maildrop().await.unwrap().unlock().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
 async fn what_is_configured_wrongly_is_told_in_one_line() {
     let world = World::shared().await;
     drop(world.start().await);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::audit::{Broken, Filter};
-use storage::{Error, Options, PutOptions, Remove, Store, VPath};
+use storage::{
+    Actor, CredentialKind, Error, NewAppPassword, Options, PutOptions, Remove, Scope, Store, VPath, Verifier,
+};
 
 use world::{World, actor, deliver, home, path, put, read};
 
@@ -47,6 +49,9 @@ on_both_engines! {
     a_removed_account_takes_everything_with_it
     addresses_find_their_accounts
     the_reserve_of_the_disk_is_kept
+    app_passwords_come_and_go_and_outlive_the_password
+    who_may_only_read_changes_nothing
+    a_secret_is_made_once
 }
 
 fn large(seed: u8) -> Vec<u8> {
@@ -327,4 +332,81 @@ async fn the_reserve_of_the_disk_is_kept(world: World) {
     assert_eq!(deliver(&store, b"x", &[(account, "alice@example.org")]).await, Err(Error::Full));
     alice.mkdir(&path("/still")).await.expect("what takes no room goes on");
     store.verify_audit().await.unwrap();
+}
+
+fn verifier(text: &str) -> Verifier {
+    Verifier { hash: text.into(), scram: format!("scram of {text}") }
+}
+
+async fn app_passwords_come_and_go_and_outlive_the_password(world: World) {
+    let (store, _) = world.start().await;
+    home(&store, "bob", None).await;
+    let scope = Scope { protocols: vec!["imap".into(), "smtp".into()], read_only: true, expires: Some(1 << 50) };
+    let phone = NewAppPassword { label: "phone".into(), scope: scope.clone(), verifier: verifier("one") };
+    let id = store.add_app_password(&actor(), "Alice", phone.clone()).await.unwrap();
+    let everything = NewAppPassword { label: "büro".into(), scope: Scope::default(), verifier: verifier("two") };
+    let other = store.add_app_password(&actor(), "alice", everything).await.unwrap();
+    store.change_password(&actor(), "alice", verifier("first")).await.unwrap();
+    store.change_password(&actor(), "alice", verifier("second")).await.unwrap();
+    let (_, held) = store.credentials("alice").await.unwrap().unwrap();
+    let seen: Vec<_> = held.iter().map(|one| (one.kind, one.verifier.hash.as_str(), one.label.as_str())).collect();
+    let app = CredentialKind::AppPassword;
+    assert_eq!(seen, [(app, "one", "phone"), (app, "two", "büro"), (CredentialKind::Password, "second", "")]);
+    assert_eq!((&held[0].scope, &held[1].scope, held[0].id), (&scope, &Scope::default(), id));
+    assert_eq!(held[2].verifier.scram, "scram of second");
+    assert!(matches!(store.remove_app_password(&actor(), "bob", id).await, Err(Error::Invalid(_))), "alice's");
+    let password = held[2].id;
+    assert!(matches!(store.remove_app_password(&actor(), "alice", password).await, Err(Error::Invalid(_))));
+    store.remove_app_password(&actor(), "alice", id).await.unwrap();
+    assert!(store.remove_app_password(&actor(), "alice", id).await.is_err(), "once");
+    assert!(store.add_app_password(&actor(), "nobody", phone.clone()).await.is_err());
+    assert!(
+        store
+            .add_app_password(&actor(), "bob", NewAppPassword { label: "a\nb".into(), ..phone.clone() })
+            .await
+            .is_err()
+    );
+    for _ in 0..100 {
+        store.add_app_password(&actor(), "bob", phone.clone()).await.unwrap();
+    }
+    assert!(
+        matches!(store.add_app_password(&actor(), "bob", phone).await, Err(Error::Invalid(_))),
+        "a hundred at most"
+    );
+    let filter = Filter { action: Some("account.app-password.remove".into()), limit: 3, ..Filter::default() };
+    let told = store.audit(filter).await.unwrap();
+    assert_eq!((told.len(), told[0].target.as_str()), (1, "alice"));
+    assert_eq!(told[0].detail, format!("id={id} label=\"phone\""));
+    store.remove_account(&actor(), "alice").await.unwrap();
+    assert_eq!(world.tamper("UPDATE credentials SET created = 0 WHERE label = 'büro'").await, 0, "{other} went too");
+    store.verify_audit().await.unwrap();
+}
+
+async fn who_may_only_read_changes_nothing(world: World) {
+    let (store, alice) = world.start().await;
+    let account = store.account("alice").await.unwrap().unwrap().id;
+    alice.mkdir(&path("/a")).await.unwrap();
+    put(&alice, "/a/x", b"x").await.unwrap();
+    let reader = store.home(account, Actor { read_only: true, ..actor() });
+    assert_eq!(read(&reader, "/a/x").await.unwrap(), b"x");
+    let denied = |outcome: Result<(), Error>| matches!(&outcome, Err(Error::Denied(why)) if why.contains("read-only"));
+    assert!(denied(put(&reader, "/a/y", b"y").await.map(drop)));
+    assert!(denied(reader.mkdir(&path("/b")).await.map(drop)));
+    assert!(denied(reader.remove(&path("/a"), Remove::Tree, None).await));
+    assert!(denied(reader.rename(&path("/a/x"), &path("/z"), true).await.map(drop)));
+    assert!(denied(reader.copy(&path("/a/x"), &path("/z"), true).await.map(drop)));
+    assert!(denied(reader.set_modified(&path("/a/x"), storage::Timestamp(0)).await.map(drop)));
+    let filter = Filter { outcome: Some("refused".into()), limit: 100, ..Filter::default() };
+    assert_eq!(store.audit(filter).await.unwrap().len(), 6, "each refusal is recorded");
+    assert_eq!((read(&alice, "/a/x").await.unwrap(), alice.usage().await.unwrap().used), (b"x".to_vec(), 1));
+    store.verify_audit().await.unwrap();
+}
+
+async fn a_secret_is_made_once(world: World) {
+    let (store, home) = world.start().await;
+    let (first, again) = tokio::join!(store.secret("one"), store.secret("one"));
+    assert_eq!(first, again);
+    assert_ne!(first, store.secret("two").await);
+    drop((store, home));
+    assert_eq!(world.reopen().await.secret("one").await, first, "after a restart too");
 }

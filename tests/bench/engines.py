@@ -52,21 +52,7 @@ def main(what):
         bucket.bucket("bench")
 
         def shared(name, url, first, small=64):
-            extra = f"""
-[storage]
-engine = "postgres"
-url = "{url}"
-connections = 16
-
-[blobs]
-kind = "s3"
-endpoint = "{bucket.endpoint}"
-bucket = "bench"
-access_key = "{bucket.access_key}"
-secret_key = "{bucket.secret_key}"
-prefix = "{name}"
-small_kib = {small}
-"""
+            extra = shared_store(url, bucket, name, small)
             return begin(Wharfinger(base / name, tls, ["https", "smtp"], extra, first), started)
 
         if what in ("engines", "all"):
@@ -80,6 +66,25 @@ small_kib = {small}
         for server in reversed(started):
             server.stop()
         shutil.rmtree(base, ignore_errors=True)
+
+
+def shared_store(url, bucket, prefix, small=64):
+    """The configuration of a store of many nodes; contents above `small` KiB go to the bucket."""
+    return f"""
+[storage]
+engine = "postgres"
+url = "{url}"
+connections = 16
+
+[blobs]
+kind = "s3"
+endpoint = "{bucket.endpoint}"
+bucket = "bench"
+access_key = "{bucket.access_key}"
+secret_key = "{bucket.secret_key}"
+prefix = "{prefix}"
+small_kib = {small}
+"""
 
 
 def begin(server, started):

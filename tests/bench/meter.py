@@ -18,17 +18,23 @@ def _stat(pid):
 
 def tree(root):
     """`root` and all its living descendants, as {pid: (parent, own ticks, ticks of dead children)}."""
-    all_stats = {}
+    all_stats, children = {}, {}
     for name in os.listdir("/proc"):
         if name.isdigit() and (stat := _stat(name)):
             all_stats[int(name)] = stat
+            children.setdefault(stat[0], []).append(int(name))
     found, frontier = {}, [root]
     while frontier:
         pid = frontier.pop()
         if pid in all_stats and pid not in found:
             found[pid] = all_stats[pid]
-            frontier += [child for child, stat in all_stats.items() if stat[0] == pid]
+            frontier += children.get(pid, [])
     return found
+
+
+def memory(root):
+    """KiB that `root` and its descendants hold now."""
+    return sum(map(_pss, tree(root)))
 
 
 def _pss(pid):
@@ -50,10 +56,8 @@ class Meter:
     had used when it was last seen.
     """
 
-    EVERY = 0.2
-
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, every=0.2):
+        self.root, self.every = root, every
         self.cpu = 0.0
         self.memory = 0.0
         self._stop = threading.Event()
@@ -74,7 +78,7 @@ class Meter:
         self.cpu = max(by_parents, by_sight) / TICK
 
     def _watch(self):
-        while not self._stop.wait(self.EVERY):
+        while not self._stop.wait(self.every):
             self._sample()
 
     def _sample(self):

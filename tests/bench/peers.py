@@ -236,3 +236,109 @@ class Vsftpd(Server):
     def stored(self, name):
         """The file that is not synced yet when the upload is answered."""
         return self.directory / "files" / "in" / name
+
+
+class Dovecot(Server):
+    """IMAP and POP3 on mailboxes in Maildir, as most guides set Debian's package up (of itself it takes mbox).
+
+    The log-in processes serve many clients each, which is what its manual advises for load; with the package's own
+    setting, one process for each session, it would need far more memory.
+    """
+
+    name = "Dovecot"
+    LIMITS = {"imap-login": "service_count = 0\n  process_min_avail = 2\n  client_limit = 9000\n  process_limit = 2",
+              "pop3-login": "service_count = 0\n  process_min_avail = 1\n  client_limit = 1000\n  process_limit = 2",
+              "imap": "process_limit = 9000", "pop3": "process_limit = 1000", "auth": "client_limit = 24000",
+              "anvil": "client_limit = 24000"}
+
+    def __init__(self, directory, tls, users, hibernate=False):
+        super().__init__(directory, tls)
+        self.users, self.hibernate = users, hibernate
+        self.format = os.environ.get("BENCH_DOVECOT", "maildir")
+
+    def start(self):
+        self.imap, self.imaps, self.pop3, self.pop3s = (free_port() for _ in range(4))
+        mail = self.directory / "mail"
+        mail.mkdir()
+        shutil.chown(mail, "mail", "mail")
+        self.directory.chmod(0o755)
+        passwords = self.directory / "passwd"
+        passwords.write_text("".join(f"{name}:{{PLAIN}}{PASSWORD}\n" for name in self.users))
+        services = "".join(f"service {name} {{\n  {limits}\n}}\n" for name, limits in self.LIMITS.items())
+        ports = "".join(f"service {service}-login {{\n  inet_listener {service} {{\n    port = {plain}\n  }}\n"
+                        f"  inet_listener {service}s {{\n    port = {secure}\n    ssl = yes\n  }}\n}}\n"
+                        for service, plain, secure in (("imap", self.imap, self.imaps),
+                                                       ("pop3", self.pop3, self.pop3s)))
+        conf = self.directory / "dovecot.conf"
+        conf.write_text(f"""
+base_dir = {self.directory}/run
+state_dir = {self.directory}/state
+instance_name = bench
+log_path = {self.directory}/log
+protocols = imap pop3
+listen = {HOST}
+mail_location = {self.format}:~/mail
+mail_home = {mail}/%u
+mail_uid = mail
+mail_gid = mail
+first_valid_uid = 1
+disable_plaintext_auth = no
+ssl = yes
+ssl_cert = <{self.tls.cert}
+ssl_key = <{self.tls.key}
+mail_fsync = optimized
+mail_max_userip_connections = 0
+auth_cache_size = 10 M
+default_client_limit = 24000
+default_vsz_limit = 2 G
+{services}{ports}namespace inbox {{
+  inbox = yes
+  mailbox Trash {{
+    auto = create
+  }}
+  mailbox Archive {{
+    auto = create
+  }}
+}}
+passdb {{
+  driver = passwd-file
+  args = {passwords}
+}}
+userdb {{
+  driver = static
+  args = uid=mail gid=mail home={mail}/%u
+}}
+{self.HIBERNATE if self.hibernate else ""}""")
+        self.launch(["dovecot", "-F", "-c", conf], self.imap)
+
+    def put(self, user, messages):
+        """Writes [(content, whether it was read, when it came)] as files, if the format is Maildir: says whether."""
+        if self.format != "maildir":
+            return False
+        home = self.directory / "mail" / user
+        folders = [home, home / "mail", *(home / "mail" / name for name in ("cur", "new", "tmp"))]
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+        for number, (content, read, came) in enumerate(messages):
+            file = folders[2] / f"{came}.M{number:06d}P1.bench,S={len(content)}:2,{'S' if read else ''}"
+            file.write_bytes(content)
+            os.utime(file, (came, came))
+            shutil.chown(file, "mail", "mail")
+        for folder in folders:
+            shutil.chown(folder, "mail", "mail")
+        return True
+
+    # Hands sessions in IDLE to one small process; off in the package.
+    HIBERNATE = """imap_hibernate_timeout = 5s
+service imap-hibernate {
+  client_limit = 9000
+  unix_listener imap-hibernate {
+    mode = 0666
+  }
+}
+service imap {
+  unix_listener imap-master {
+    user = $default_internal_user
+  }
+}
+"""

@@ -15,6 +15,10 @@ class Row:
     def add(self, ours, count, seconds, meter):
         self._rounds[ours].append((count * self.scale / seconds, meter.cpu / count, meter.memory))
 
+    def measured(self, ours):
+        """How many rounds."""
+        return len(self._rounds[ours])
+
     def rate(self, ours):
         return statistics.median(rate for rate, _, _ in self._rounds[ours])
 
@@ -31,9 +35,20 @@ class Row:
 
     @property
     def verdict(self):
-        if self.aim is None:
+        if self.aim is None or not (self.measured(True) and self.measured(False)):
             return "for comparison"
         return f"≥ {self.aim:g}×: {'met' if self.ratio >= self.aim else 'missed'}"
+
+
+class Least(Row):
+    """A measurement of which less is better: seconds, or memory; `ratio` says how many times less ours is."""
+
+    def add(self, ours, value, cpu, memory):
+        self._rounds[ours].append((value * self.scale, cpu, memory))
+
+    @property
+    def ratio(self):
+        return self.rate(False) / self.rate(True)
 
 
 def print_report(rows, rounds, directory):
@@ -43,11 +58,20 @@ def print_report(rows, rounds, directory):
           "| on disk when acknowledged |")
     print("|---|--:|--:|--:|---|--:|--:|---|")
     for row in rows:
-        peer, ours = (f"{_number(row.rate(side))} {row.unit}" for side in (False, True))
-        cpu = " / ".join(_number(row.cpu(side)) for side in (False, True))
-        memory = " / ".join(f"{row.memory(side):.0f}" for side in (False, True))
-        print(f"| {row.title} | {row.peer} {peer} | {ours} | **{row.ratio:.2f}×** | {row.verdict} | {cpu} | {memory} "
+        def each(text):
+            return [text(side) if row.measured(side) else "–" for side in (False, True)]
+
+        peer, ours = each(lambda side: f"{_number(row.rate(side))} {row.unit}{_fewer(row.measured(side), rounds)}")
+        cpu = " / ".join(each(lambda side: _number(row.cpu(side))))
+        memory = " / ".join(each(lambda side: f"{row.memory(side):,.0f}"))
+        ratio = f"**{row.ratio:.2f}×**" if "–" not in (peer, ours) else "–"
+        print(f"| {row.title} | {row.peer} {peer} | {ours} | {ratio} | {row.verdict} | {cpu} | {memory} "
               f"| {row.durable} |")
+
+
+def _fewer(measured, rounds):
+    """What the heading says of rounds does not hold for what was measured less often."""
+    return "" if measured >= rounds else " (once)" if measured == 1 else f" ({measured} rounds)"
 
 
 def _number(value):

@@ -14,19 +14,23 @@ class Wharfinger(Server):
 
     name = "Wharfinger"
 
-    def __init__(self, directory, tls, protocols, extra="", first=True):
+    LISTENERS = {"smtp": ("smtp", "starttls"), "https": ("https", "implicit"), "ftp": ("ftp", "starttls"),
+                 "imap": ("imap", "starttls"), "imaps": ("imap", "implicit"),
+                 "pop3": ("pop3", "starttls"), "pop3s": ("pop3", "implicit")}
+
+    def __init__(self, directory, tls, protocols, extra="", first=True, users=RECIPIENTS):
         """`extra` is added to the configuration; only the `first` node on a store makes its accounts."""
         super().__init__(directory, tls)
-        self.protocols, self.extra, self.first = protocols, extra, first
+        self.protocols, self.extra, self.first, self.users = protocols, extra, first, users
 
     def start(self):
-        self.smtp, self.https, self.ftp = free_port(), free_port(), free_port()
-        listeners = "\n".join(f"""[listen.{protocol}]
+        for name in self.LISTENERS:
+            setattr(self, name, free_port())
+        listeners = "\n".join(f"""[listen.{name}]
 protocol = "{protocol}"
-bind = ["{HOST}:{port}"]
+bind = ["{HOST}:{getattr(self, name)}"]
 tls = "{tls}"
-""" for protocol, port, tls in (("smtp", self.smtp, "starttls"), ("https", self.https, "implicit"),
-                               ("ftp", self.ftp, "starttls")) if protocol in self.protocols)
+""" for name, (protocol, tls) in self.LISTENERS.items() if name in self.protocols)
         self.binary = os.environ["WHARFINGER_BIN"]
         self.config = self.directory / "wharfinger.toml"
         self.config.write_text(f"""
@@ -47,9 +51,12 @@ key = "{self.tls.key}"
         if not self.first:
             return
         run(self.binary, *self.where(), "domain", "add", DOMAIN)
-        for name in [ACCOUNT, *RECIPIENTS]:
+        for name in [ACCOUNT, *self.users]:
             run(self.binary, *self.where(), "user", "add", name, "--password-stdin", input=PASSWORD.encode() + b"\n")
         self.dav("-X", "MKCOL", "public")
+
+    def status(self):
+        return json.loads(run(self.binary, *self.where(), "status", "--json"))
 
     def where(self):
         return ("--config", self.config, "--data", self.directory / "data")

@@ -4,6 +4,8 @@
 import base64, ftplib, http.client, io, os, pathlib, resource, smtplib, socket, ssl, subprocess, tempfile, threading, time
 
 import ftps
+from abuse_imap import imap
+from abuse_pop3 import pop3
 from harness import ENGINE, Daemon, Report, run
 
 PASSWORD = "a long enough password"
@@ -412,7 +414,7 @@ def main():
     daemon = Daemon(f"[limits]\nper_address = 300\n[http]\nheader_timeout = {HEADER_TIMEOUT}").start()
     for name in ("alice", "bob"):
         daemon.add(name, PASSWORD)
-    for attack in (guessing, quota, lines, addresses, paths, smuggle_http, snails, crowd):
+    for attack in (guessing, quota, lines, addresses, paths, smuggle_http, pop3, imap, snails, crowd):
         try:
             attack(report, daemon)
         except Exception as error:

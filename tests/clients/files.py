@@ -201,7 +201,7 @@ def killed(report, daemon, folder):
             report.check(f"an upload killed over {scheme} leaves {'nothing' if before[0] == 404 else 'the old file'}",
                          good, (running, status, content[:80]))
     client = ftps.login(daemon.port["ftp"], "bob", PASSWORD)
-    report.check("and no other name beside it", set(client.nlst()) <= {"big", "kept", "public"}
+    report.check("and no other name beside it", set(client.nlst()) <= {"Mail", "big", "kept", "public"}
                  | {f"folder {number}" for number in range(1, 10)}, client.nlst())
     left = [path for path in (daemon.data / "blobs" / "new").iterdir()]
     report.check("and nothing on the disk", not left, left)

@@ -11,7 +11,8 @@ BINARY = os.environ.get("WHARFINGER_BIN", str(ROOT / "target" / "debug" / "wharf
 ENGINE = os.environ.get("ENGINE", "sqlite")
 LISTENERS = [("smtp", "smtp", "starttls"), ("submission", "submission", "starttls"),
              ("submissions", "submission", "implicit"), ("http", "http", "none"), ("https", "https", "implicit"),
-             ("ftp", "ftp", "starttls"), ("ftps", "ftp", "implicit")]
+             ("ftp", "ftp", "starttls"), ("ftps", "ftp", "implicit"), ("imap", "imap", "starttls"),
+             ("imaps", "imap", "implicit"), ("pop3", "pop3", "starttls"), ("pop3s", "pop3", "implicit")]
 
 
 class Embedded:
@@ -92,6 +93,7 @@ class Daemon:
             text += f'[telemetry]\nbind = "127.0.0.1:{self.telemetry}"\n'
         for name, protocol, tls in LISTENERS:
             text += f'[listen.{name}]\nprotocol = "{protocol}"\nbind = "127.0.0.1:{self.port[name]}"\ntls = "{tls}"\n'
+        self.certificate = self.data / "tls" / "self-signed.pem"
         self.config = self.folder / "wharfinger.toml"
         self.config.write_text(text)
         self.process = None

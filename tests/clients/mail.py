@@ -176,9 +176,11 @@ def traces(report, daemon, count):
     wrong, now = [], time.time() * 1000
     for trace, (sender, recipients, tls) in count.traces.items():
         records = [record for record in daemon.json("trace", trace) if record["action"] == "mail.deliver"]
-        rows = [(size, bytes(name).hex()) for size, name in daemon.store.rows("""SELECT messages.size, hash FROM messages
-            JOIN blobs ON blobs.id = messages.blob WHERE trace = $1""", trace)]
         told = [dict(pair.split("=", 1) for pair in record["detail"].split()) for record in records]
+        rows = [(size, bytes(name).hex()) for record, fact in zip(records, told)
+                for size, name in daemon.store.rows("""SELECT messages.size, hash FROM messages
+                    JOIN blobs ON blobs.id = messages.blob WHERE mailbox = $1 AND uid = $2""",
+                                                    record["object"], int(fact["uid"]))]
         good = (bool(records) and len(records) == len(rows)
                 and {record["target"] for record in records} == set(recipients)
                 and all(fact["from"] == f"<{sender}>" and (int(fact["size"]), fact["blob"]) == rows[0] for fact in told)

@@ -280,7 +280,8 @@ def reload(report, daemon):
 
 def haproxy_config(daemon, health):
     """etc/haproxy.cfg, with one node, on the ports of this test."""
-    standard = {"smtp": 25, "submission": 587, "submissions": 465, "http": 80, "https": 443, "ftp": 21, "ftps": 990}
+    standard = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110,
+                "pop3s": 995, "http": 80, "https": 443, "ftp": 21, "ftps": 990}
     text = (ROOT / "etc" / "haproxy.cfg").read_text()
     text = re.sub(r"(?m)^listen ftp-data-n[23]\n.*\n.*\n|^ +server n[23] .*\n", "", text)
     text = re.sub(r"(?m)^ +(log|user|group|option tcplog)\b.*\n", "", text).replace("maxconn 50000", "maxconn 1000")

@@ -1,28 +1,22 @@
 #!/usr/bin/env python3
-"""Kills the daemon with SIGKILL at random moments while FTPS, HTTPS PUT and SMTP are all at work, restarts it, and
-finds every acknowledged file and message, byte for byte, and no half-written one.
+"""Kills the daemon with SIGKILL at random moments while FTPS, HTTPS PUT, SMTP and IMAP are all at work, restarts it,
+and finds every acknowledged file and message, byte for byte, and no half-written one; every tagged OK of IMAP holds.
 
 Usage: crash.py [KILLS]      (50 unless told)
 """
 
-import hashlib, http.client, io, os, pathlib, random, smtplib, sys, threading, time, base64
+import base64, http.client, io, pathlib, random, smtplib, sys, threading, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "clients"))
 import ftps
+from content import SEED, content, message, number_of
 from harness import Daemon, Report
+from mailboxes_after import Mailboxes
 
 KILLS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 50
 PASSWORD = "a long enough password"
 AUTHORIZATION = "Basic " + base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
-SEED = random.randrange(1 << 32)
 print(f"seed {SEED}")
-
-
-def content(kind, number):
-    """What is sent is known from its name: mostly small, now and then too large for the database."""
-    chance = random.Random(f"{SEED} {kind} {number}")
-    size = chance.choice([0, 1, 700, 5_000, 30_000, 65_536, 65_537, 300_000, 2_000_000])
-    return chance.randbytes(size)
 
 
 class Worker(threading.Thread):
@@ -50,7 +44,10 @@ class Worker(threading.Thread):
 class FtpsWorker(Worker):
     def session(self):
         client = ftps.login(self.server.port["ftp"], "alice", PASSWORD)
-        self.each(lambda number: client.storbinary(f"STOR f{number}", io.BytesIO(content("f", number))).startswith("226"))
+
+        def store(number):
+            return client.storbinary(f"STOR f{number}", io.BytesIO(content("f", number))).startswith("226")
+        self.each(store)
 
 
 class HttpsWorker(Worker):
@@ -71,9 +68,7 @@ class SmtpWorker(Worker):
         client.ehlo()
 
         def send(number):
-            body = base64.encodebytes(content("m", number)).replace(b"\n", b"\r\n")
-            message = f"Subject: m{number}\r\nX-Number: {number}\r\n\r\n".encode() + body
-            client.sendmail("test@example.org", ["alice@localhost", "bob@localhost"], message)
+            client.sendmail("test@example.org", ["alice@localhost", "bob@localhost"], message("m", number))
             return True
         self.each(send)
 
@@ -94,7 +89,8 @@ def verify_files(server, kind, workers, report):
         else:
             extra += number not in acknowledged
     name = {"f": "FTPS", "h": "HTTPS"}[kind]
-    print(f"{name}: {len(begun)} begun, {len(acknowledged)} acknowledged, {extra} more stored, {len(lost)} lost, {len(wrong)} wrong")
+    print(f"{name}: {len(begun)} begun, {len(acknowledged)} acknowledged, {extra} more stored, "
+          f"{len(lost)} lost, {len(wrong)} wrong")
     report.check(f"{name}: every acknowledged file is there", acknowledged and not lost, lost)
     report.check(f"{name}: every file there is whole", not wrong, wrong)
 
@@ -105,19 +101,19 @@ def verify_mail(server, workers, report):
     acknowledged = set().union(*(worker.acknowledged for worker in workers))
     rows = server.store.rows("""SELECT accounts.name, data, place FROM messages JOIN mailboxes ON mailboxes.id = mailbox
         JOIN accounts ON accounts.id = account JOIN blobs ON blobs.id = messages.blob
-        LEFT JOIN blob_data ON blob_data.blob = blobs.id WHERE accounts.name IN ('alice', 'bob')""")
+        LEFT JOIN blob_data ON blob_data.blob = blobs.id
+        WHERE accounts.name IN ('alice', 'bob') AND mailboxes.name = 'INBOX'""")
     found, wrong = {"alice": set(), "bob": set()}, []
     for name, data, place in rows:
         raw = bytes(data) if place is None else server.store.content(place)
-        head, _, body = raw.partition(b"\r\n\r\n")
-        number = int(head.rpartition(b"X-Number: ")[2].split(b"\r\n")[0])
+        number = number_of(raw)
         found[name].add(number)
-        if base64.b64decode(body) != content("m", number):
+        if not raw.endswith(message("m", number)):  # a trace header comes before it
             wrong.append(number)
     lost = [(name, number) for name in found for number in acknowledged - found[name]]
     halves = found["alice"] ^ found["bob"]
-    print(f"SMTP: {len(begun)} begun, {len(acknowledged)} acknowledged, {len(found['alice'] - acknowledged)} more stored, "
-          f"{len(lost)} lost, {len(wrong)} wrong")
+    print(f"SMTP: {len(begun)} begun, {len(acknowledged)} acknowledged, "
+          f"{len(found['alice'] - acknowledged)} more stored, {len(lost)} lost, {len(wrong)} wrong")
     report.check("SMTP: every acknowledged message is in both mailboxes", acknowledged and not lost, lost)
     report.check("SMTP: every message there is whole", not wrong, wrong)
     report.check("SMTP: no message reached one recipient alone", not halves, halves)
@@ -134,7 +130,8 @@ def verify_blobs(server, report):
     report.check("every content has its row and every row its content", places <= stored <= places | strays,
                  (places - stored, stored - places - strays))
     refs = rows("""SELECT COUNT(*) FROM blobs WHERE refs != (SELECT COUNT(*) FROM nodes WHERE blob = blobs.id)
-        + (SELECT COUNT(*) FROM messages WHERE blob = blobs.id)""")
+        + (SELECT COUNT(*) FROM messages WHERE blob = blobs.id)
+        + (SELECT COUNT(*) FROM expunged WHERE blob = blobs.id)""")
     report.check("every reference is counted", refs[0][0] == 0, refs)
     used = rows("""SELECT COUNT(*) FROM accounts WHERE kind = 'user' AND used !=
         (SELECT COALESCE(SUM(size), 0) FROM nodes WHERE account = accounts.id) + (SELECT COALESCE(SUM(messages.size), 0)
@@ -147,21 +144,27 @@ def main():
     server = Daemon().start()
     server.add("alice", PASSWORD)
     server.add("bob", PASSWORD)
+    mailboxes = Mailboxes(server, "alice", PASSWORD)
+    mailboxes.furnish()
     counters = {kind: iter(range(1_000_000)) for kind in (FtpsWorker, HttpsWorker, SmtpWorker)}
     workers = []
     for kill in range(KILLS):
         crew = [kind(server, kind.__name__[0], counter) for kind, counter in counters.items() for _ in range(2)]
-        for worker in crew:
+        writers = mailboxes.crew()
+        for worker in crew + writers:
             worker.start()
         time.sleep(random.uniform(0.05, 1.2))
         server.kill()
-        for worker in crew:
+        for worker in crew + writers:
             worker.join(70)
         workers += crew
         server.start()
+        mailboxes.verify(writers)
     print(f"{KILLS} kills")
     for kind, worker_class in (("f", FtpsWorker), ("h", HttpsWorker)):
         verify_files(server, kind, [worker for worker in workers if isinstance(worker, worker_class)], report)
+    mailboxes.verify(again=True)
+    mailboxes.report(report)
     audit = server.cli("audit", "verify", check=False)
     report.check("the audit log is whole", audit.returncode == 0, audit.stderr)
     print(audit.stdout.strip())

@@ -2,16 +2,16 @@
 
 use auth::{Role, Secret};
 use serde_json::json;
-use storage::{Account, NewAccount};
+use storage::{Account, NewAccount, Verifier};
 
-use super::{Context, new_password, said};
+use super::{Context, app_passwords, new_password, said};
 use crate::cli::{self, Alias, Domain, User};
 
 pub(super) async fn user(context: &Context<'_>, user: User) -> Result<String, String> {
     let (store, actor) = (context.store, context.actor());
     match user {
         User::Add { name, admin, quota, .. } => {
-            let (verifier, made) = password(context).await?;
+            let (verifier, made) = password(context, &name).await?;
             let role = if admin { Role::Admin } else { Role::User };
             let new = NewAccount { name: name.clone(), role, quota, verifier: Some(verifier) };
             store.add_account(&actor, new).await.map_err(|error| match error {
@@ -21,7 +21,7 @@ pub(super) async fn user(context: &Context<'_>, user: User) -> Result<String, St
             Ok(added(context, &format!("account {name} added"), made.as_deref()))
         }
         User::Passwd { name, .. } => {
-            let (verifier, made) = password(context).await?;
+            let (verifier, made) = password(context, &name).await?;
             store.change_password(&actor, &name, verifier).await.map_err(|error| said(&error))?;
             Ok(added(context, &format!("{name} has another password"), made.as_deref()))
         }
@@ -39,6 +39,7 @@ pub(super) async fn user(context: &Context<'_>, user: User) -> Result<String, St
             store.set_quota(&actor, &name, quota).await.map_err(|error| said(&error))?;
             Ok(context.done(&format!("{name} may store {size}")))
         }
+        User::AppPassword(command) => app_passwords::run(context, command).await,
         User::Disable { name } => {
             store.disable_account(&actor, &name, true).await.map_err(|error| said(&error))?;
             Ok(context.done(&format!("{name} may not log in")))
@@ -55,17 +56,22 @@ pub(super) async fn user(context: &Context<'_>, user: User) -> Result<String, St
 }
 
 /// The verifier of the password that was given, or of one that is made here and then told.
-async fn password(context: &Context<'_>) -> Result<(String, Option<String>), String> {
+async fn password(context: &Context<'_>, name: &str) -> Result<(Verifier, Option<String>), String> {
     let made = if context.input.is_none() { Some(new_password()?) } else { None };
     let password = context.input.clone().or_else(|| made.clone()).unwrap_or_default();
-    Ok((context.authority.verifier(Secret::new(password)).await?, made))
+    Ok((context.authority.verifier(name, Secret::new(password)).await?, made))
 }
 
 fn added(context: &Context<'_>, sentence: &str, made: Option<&str>) -> String {
-    context.show(&json!({ "done": sentence, "password": made }), || match made {
+    context.show(&json!({ "done": sentence, "password": made }), || told(sentence, made))
+}
+
+/// A sentence, and the password that was made.
+pub(super) fn told(sentence: &str, made: Option<&str>) -> String {
+    match made {
         Some(password) => format!("{sentence}\npassword: {password}   (shown once)\n"),
         None => format!("{sentence}\n"),
-    })
+    }
 }
 
 fn line(account: &Account) -> String {

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use serde_json::json;
 use storage::TraceId;
 use storage::audit::{Filter, Record};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Context, said};
+use super::{Context, moment, printable, said};
 use crate::cli::Audit;
 
 pub(super) async fn audit(context: &Context<'_>, audit: Audit) -> Result<String, String> {
@@ -83,18 +81,13 @@ pub(super) async fn events(context: &Context<'_>, user: Option<&str>, limit: Opt
     Ok(String::new())
 }
 
-fn time(record: &Record) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(record.time) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
-}
-
 /// One record on one line.
 fn line(record: &Record) -> String {
     let name = if record.name.is_empty() { "-" } else { &record.name };
     format!(
         "{} {} {} {} {} {} {} {} {}\n",
         record.seq,
-        time(record),
+        moment(record.time),
         name,
         record.protocol,
         record.peer,
@@ -114,7 +107,7 @@ fn story(record: &Record) -> String {
          tls       {tls}\n  record    {} of chain {}, written by {}\n",
         record.action,
         record.outcome,
-        time(record),
+        moment(record.time),
         printable(&record.target),
         printable(&record.detail),
         record.peer,
@@ -123,9 +116,4 @@ fn story(record: &Record) -> String {
         record.chain,
         record.node
     )
-}
-
-/// What a client named may hold anything: the terminal sees none of it.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

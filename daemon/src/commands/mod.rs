@@ -1,7 +1,9 @@
 //! What the commands do. Each works on an open store, inside the daemon or without one.
 
 mod accounts;
+mod app_passwords;
 mod log;
+mod mail;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -9,9 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Authority, Peer};
+use auth::Authority;
 use serde_json::{Value, json};
 use storage::{Actor, Options, Store};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
 use crate::cli::{Command, User};
@@ -34,7 +38,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     fn actor(&self) -> Actor {
-        Actor { account: None, name: String::new(), peer: Peer::command_line() }
+        Actor::command_line()
     }
 
     /// The answer as the user wants it.
@@ -53,13 +57,18 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<Strin
         Command::User(user) => accounts::user(context, user).await,
         Command::Alias(alias) => accounts::alias(context, alias).await,
         Command::Domain(domain) => accounts::domain(context, domain).await,
+        Command::Mail(mail) => mail::mail(context, mail).await,
         Command::Audit(audit) => log::audit(context, audit).await,
         Command::Events { user, limit } => log::events(context, user.as_deref(), limit).await,
         Command::Trace { id } => log::trace(context, &id).await,
         Command::Status => status(context).await,
-        Command::Serve | Command::Check | Command::Completions { .. } | Command::Man => {
-            Err("that command does not run inside the daemon".into())
-        }
+        Command::Serve
+        | Command::Check
+        | Command::Import(_)
+        | Command::Export(_)
+        | Command::StoreMail { .. }
+        | Command::Completions { .. }
+        | Command::Man => Err("that command does not run inside the daemon".into()),
     }
 }
 
@@ -111,6 +120,7 @@ fn options(config: &Config) -> Result<Options, String> {
         engine: config.storage.engine()?,
         blobs: config.blob_store()?,
         small: config.small(),
+        undelete: config.mail.undelete(),
         node: config.node.clone(),
     })
 }
@@ -152,6 +162,17 @@ pub(crate) fn become_owner(data: &Path) -> Result<(), String> {
         nix::unistd::setuid(folder.uid().into())
     };
     become_it().map_err(|error| format!("cannot become the owner of {}: {error}", data.display()))
+}
+
+/// A moment as people and programs read it; empty for one beyond the calendar.
+fn moment(milliseconds: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000);
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// What a client named may hold anything: the terminal sees none of it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Prints; a reader that is gone is no error.
@@ -222,9 +243,15 @@ async fn status(context: &Context<'_>) -> Result<String, String> {
             None => "not running".to_owned(),
         };
         format!(
-            "daemon    {daemon}\naccounts  {}\nfiles     {}\nmessages  {}\nblobs     {} ({} bytes)\n\
+            "daemon    {daemon}\naccounts  {}\nfiles     {}\nmessages  {} ({} to be indexed)\nblobs     {} ({} bytes)\n\
              audit     {} records\n",
-            status.accounts, status.files, status.messages, status.blobs, status.bytes, status.records
+            status.accounts,
+            status.files,
+            status.messages,
+            status.unindexed,
+            status.blobs,
+            status.bytes,
+            status.records
         )
     }))
 }

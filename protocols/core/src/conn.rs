@@ -11,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use auth::{Peer, TraceId};
+use auth::{ChannelBinding, Peer, TraceId};
 
 use crate::TlsMode;
 use crate::data::PassivePorts;
+use crate::deflate::Deflate;
 use crate::ends::Ends;
 use crate::line::{Framer, Line, ReadError};
 use crate::pace::Paced;
@@ -22,6 +23,8 @@ use crate::tls::{self, Stream, TlsService};
 
 /// How much is read at once while commands are awaited; small, since ten thousand connections may wait.
 const COMMAND_READ: usize = 4 << 10;
+/// How much is read first.
+const FIRST_READ: usize = 512;
 /// How much is read at once while bulk data streams.
 const BULK_READ: usize = 64 << 10;
 
@@ -83,7 +86,7 @@ pub struct Conn {
     listener: Arc<Listener>,
     stop: Shutdown,
     /// What the TLS handshake went by; data connections go by the same.
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<tls::Identity>,
     /// Gives the connection's place under the limits back when it is dropped.
     _place: Box<dyn Any + Send + Sync>,
 }
@@ -133,9 +136,9 @@ impl Conn {
         let Some(service) = &self.listener.tls else {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this listener has no TLS"));
         };
-        let config = service.config()?;
-        self.stream = tls::accept(config.clone(), tcp).await?;
-        self.tls = Some(config);
+        let identity = service.identity()?;
+        self.stream = tls::accept(identity.config.clone(), tcp).await?;
+        self.tls = Some(identity);
         self.input = BytesMut::new();
         self.framer = Framer::default();
         self.peer.tls = self.stream.tls();
@@ -162,9 +165,27 @@ impl Conn {
         self.peer.tls.is_some()
     }
 
+    /// What a log-in on this connection can be bound to; nothing without TLS.
+    pub fn channel_binding(&self) -> ChannelBinding {
+        let end_point = self.tls.as_ref().and_then(|identity| identity.end_point.clone());
+        ChannelBinding { exporter: self.stream.exporter(), end_point }
+    }
+
     /// Whether the client may begin TLS now.
     pub fn can_start_tls(&self) -> bool {
         self.listener.mode == TlsMode::Starttls && !self.secure()
+    }
+
+    /// Compresses everything that follows, in both directions (RFC 4978).
+    #[must_use]
+    pub fn compress(mut self) -> Conn {
+        self.stream = Stream::Deflate(Box::new(Deflate::new(self.stream)));
+        self
+    }
+
+    /// Whether everything is compressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.stream, Stream::Deflate(_))
     }
 
     /// Tells that the daemon drains.
@@ -174,7 +195,7 @@ impl Conn {
 
     /// What the TLS handshake went by.
     pub(crate) fn tls_config(&self) -> Option<Arc<rustls::ServerConfig>> {
-        self.tls.clone()
+        self.tls.as_ref().map(|identity| identity.config.clone())
     }
 
     /// Whether a whole line is there already: with PIPELINING replies may wait until it is not (RFC 2920 §3.2).
@@ -198,7 +219,8 @@ impl Conn {
                 return Ok(line);
             }
             let between = self.input.is_empty();
-            self.input.reserve(COMMAND_READ);
+            // Until the first bytes of it have come a line needs little room: thousands may wait for theirs.
+            self.input.reserve(if between { FIRST_READ } else { COMMAND_READ });
             let read = tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.input) => read,

@@ -7,11 +7,14 @@
 
 mod conn;
 mod data;
+mod deflate;
+mod end_point;
 mod ends;
 mod line;
 mod networks;
 mod pace;
 mod proxy;
+mod size;
 mod tls;
 
 use std::future::Future;
@@ -23,10 +26,12 @@ use auth::Authority;
 
 pub use conn::{Conn, Listener, Shutdown, ShutdownTrigger};
 pub use data::{DataConn, DataError, DataSide, Passive, PassivePorts, Protection};
+pub use deflate::Deflate;
 pub use ends::{Ends, Proxies, Unintroduced};
 pub use line::{Framer, Line, ReadError};
 pub use networks::{BadNetwork, Network, Networks};
 pub use pace::{Paced, Progress};
+pub use size::Size;
 pub use tls::{Resumption, Stream, TlsService};
 
 /// A future that owns what it needs, as trait objects must.
@@ -98,6 +103,19 @@ pub struct Services {
     pub auth: Arc<Authority>,
     /// The name this host calls itself by in greetings and headers.
     pub hostname: Arc<str>,
+    /// What the daemon listens for, so that one protocol can tell where the others are.
+    pub listeners: Arc<[Offered]>,
+}
+
+/// A listener, as others may tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offered {
+    /// What is spoken there, as in [`Port::protocol`].
+    pub protocol: &'static str,
+    /// The port it is bound to.
+    pub port: u16,
+    /// When TLS begins.
+    pub tls: TlsMode,
 }
 
 /// Why a connection ended; a label of the `wharfinger_connections_closed` metric and the debug log.

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +15,8 @@ use tokio_rustls::server::TlsStream;
 
 use auth::Tls;
 
+use crate::deflate::Deflate;
+use crate::end_point::end_point;
 use crate::pace::Paced;
 
 /// How long a TLS handshake may take.
@@ -34,31 +37,47 @@ pub enum Resumption {
 /// taken up at another.
 #[derive(Clone)]
 pub struct TlsService {
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    identity: Arc<RwLock<Identity>>,
     resumption: Resumption,
+}
+
+/// What a handshake goes by.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) config: Arc<ServerConfig>,
+    /// The hash of the certificate that `config` serves; rustls does not tell which that is.
+    pub(crate) end_point: Option<Arc<[u8]>>,
 }
 
 impl TlsService {
     /// A service that starts with `config`.
     pub fn new(config: Arc<ServerConfig>, resumption: Resumption) -> Self {
-        TlsService { config: Arc::new(RwLock::new(config)), resumption }
+        TlsService { identity: Arc::new(RwLock::new(Identity { config, end_point: None })), resumption }
     }
 
-    /// Replaces the configuration for all handshakes to come (a new certificate on SIGHUP).
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *self.config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = config;
+    /// The same service, for which log-ins can be bound to `certificate`, which is the one it serves.
+    #[must_use]
+    pub fn with_certificate(self, certificate: &CertificateDer<'_>) -> Self {
+        self.identity.write().unwrap_or_else(PoisonError::into_inner).end_point = end_point(certificate);
+        self
+    }
+
+    /// Replaces the configuration, and the certificate it serves, for all handshakes to come.
+    pub fn replace(&self, config: Arc<ServerConfig>, certificate: &CertificateDer<'_>) {
+        let fresh = Identity { config, end_point: end_point(certificate) };
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// What the next connection's handshake goes by.
-    pub(crate) fn config(&self) -> io::Result<Arc<ServerConfig>> {
-        let config = self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    pub(crate) fn identity(&self) -> io::Result<Identity> {
+        let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner).clone();
         if self.resumption == Resumption::Service {
-            return Ok(config);
+            return Ok(identity);
         }
-        let mut own = (*config).clone();
+        let mut own = (*identity.config).clone();
         own.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
         own.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
-        Ok(Arc::new(own))
+        Ok(Identity { config: Arc::new(own), ..identity })
     }
 }
 
@@ -74,19 +93,29 @@ pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: Paced<TcpStream>) -> 
     }
 }
 
-/// A connection's byte stream, with or without TLS.
+/// A connection's byte stream, with or without TLS, with or without compression within.
 pub enum Stream {
     /// As it comes from the network.
     Plain(Paced<TcpStream>),
     /// Inside TLS.
     Tls(Box<TlsStream<Paced<TcpStream>>>),
+    /// Compressed, inside one of the others.
+    Deflate(Box<Deflate<Stream>>),
 }
 
 impl Stream {
+    /// The TLS stream, where there is one.
+    fn secured(&self) -> Option<&TlsStream<Paced<TcpStream>>> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream),
+            Stream::Deflate(stream) => stream.inner().secured(),
+        }
+    }
+
     /// What was agreed on; `None` without TLS.
     pub fn tls(&self) -> Option<Tls> {
-        let Stream::Tls(stream) = self else { return None };
-        let session = stream.get_ref().1;
+        let session = self.secured()?.get_ref().1;
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -96,20 +125,24 @@ impl Stream {
         Some(Tls { version, cipher })
     }
 
+    /// The data of the channel binding `tls-exporter` (RFC 9266 §2). Before TLS 1.3 it is sound only with an extension
+    /// that rustls does not tell of.
+    pub(crate) fn exporter(&self) -> Option<[u8; 32]> {
+        let session = self.secured()?.get_ref().1;
+        let sound = session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        let exported = session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);
+        exported.ok().filter(|_| sound)
+    }
+
     /// Whether an earlier TLS session was taken up again.
     pub fn resumed(&self) -> bool {
-        match self {
-            Stream::Plain(_) => false,
-            Stream::Tls(stream) => stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-        }
+        let kind = self.secured().and_then(|stream| stream.get_ref().1.handshake_kind());
+        kind == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// The protocol agreed by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
-        match self {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol(),
-        }
+        self.secured().and_then(|stream| stream.get_ref().1.alpn_protocol())
     }
 
     /// The socket beneath.
@@ -117,6 +150,7 @@ impl Stream {
         match self {
             Stream::Plain(tcp) => tcp.inner(),
             Stream::Tls(stream) => stream.get_ref().0.inner(),
+            Stream::Deflate(stream) => stream.inner().tcp(),
         }
     }
 }
@@ -126,6 +160,7 @@ macro_rules! forward {
         match $self.get_mut() {
             Stream::Plain($stream) => $call,
             Stream::Tls($stream) => $call,
+            Stream::Deflate($stream) => $call,
         }
     };
 }
@@ -153,6 +188,7 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Deflate(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -11,8 +11,39 @@ pub(crate) enum Place<'a> {
     Dav(&'a str),
     /// `/~NAME` and `/~NAME/PATH`: the web site of an account; no path is another place than an empty one.
     Site(&'a str, Option<&'a str>),
+    /// What mail clients set themselves up with.
+    Setup(Document<'a>),
     /// Everything else: pages for browsers.
     Portal(&'a str),
+}
+
+/// A document for mail clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Document<'a> {
+    /// Thunderbird's.
+    Autoconfig,
+    /// Outlook's.
+    Autodiscover,
+    /// Where Outlook's is; the address may stand in the path.
+    AutodiscoverUrl(Option<&'a str>),
+    /// Apple's.
+    Profile,
+}
+
+impl<'a> Document<'a> {
+    /// The document of a path. Those of Outlook come in any case.
+    fn of(path: &'a str) -> Option<Document<'a>> {
+        const URL: &str = "/autodiscover/autodiscover.json";
+        match path {
+            "/.well-known/autoconfig/mail/config-v1.1.xml" | "/mail/config-v1.1.xml" => Some(Document::Autoconfig),
+            "/email.mobileconfig" | "/profile.mobileconfig" => Some(Document::Profile),
+            _ if path.eq_ignore_ascii_case("/autodiscover/autodiscover.xml") => Some(Document::Autodiscover),
+            _ => match path.split_at_checked(URL.len()).filter(|(start, _)| start.eq_ignore_ascii_case(URL))?.1 {
+                "" => Some(Document::AutodiscoverUrl(None)),
+                rest => rest.strip_prefix("/v1.0/").map(|address| Document::AutodiscoverUrl(Some(address))),
+            },
+        }
+    }
 }
 
 impl<'a> Place<'a> {
@@ -30,20 +61,25 @@ impl<'a> Place<'a> {
             "/dav" => Place::Dav("/"),
             _ => match path.strip_prefix("/dav") {
                 Some(rest) if rest.starts_with('/') => Place::Dav(rest),
-                _ => Place::Portal(path),
+                _ => Document::of(path).map_or(Place::Portal(path), Place::Setup),
             },
         }
     }
 
     /// Whether it answers before TLS too; all others only tell where HTTPS is.
+    ///
+    /// Thunderbird asks `http://autoconfig.DOMAIN` when `https://autoconfig.DOMAIN` has no certificate that it trusts,
+    /// and a redirect would lead it back there. It would protect nothing either: who can forge the answer can forge the
+    /// redirect, and there is no secret in it.
     pub(crate) fn before_tls(self) -> bool {
-        self == Place::Health
+        matches!(self, Place::Health | Place::Setup(Document::Autoconfig))
     }
 
     /// The methods it has, as the `Allow` field lists them.
     pub(crate) fn methods(self) -> &'static str {
         match self {
-            Place::Health | Place::Site(..) => "GET, HEAD, OPTIONS",
+            Place::Setup(Document::Autodiscover) => "GET, HEAD, POST, OPTIONS",
+            Place::Health | Place::Site(..) | Place::Setup(_) => "GET, HEAD, OPTIONS",
             Place::Dav(_) => "GET, HEAD, PUT, DELETE, MKCOL, OPTIONS",
             Place::Portal(_) => "GET, HEAD, POST, PUT, OPTIONS",
             Place::Server => "GET, HEAD, POST, PUT, DELETE, MKCOL, OPTIONS",
@@ -67,6 +103,15 @@ mod tests {
             ("/~alice", Place::Site("alice", None)),
             ("/~alice/", Place::Site("alice", Some("/"))),
             ("/~alice/a/b", Place::Site("alice", Some("/a/b"))),
+            ("/mail/config-v1.1.xml", Place::Setup(Document::Autoconfig)),
+            ("/.well-known/autoconfig/mail/config-v1.1.xml", Place::Setup(Document::Autoconfig)),
+            ("/autodiscover/autodiscover.xml", Place::Setup(Document::Autodiscover)),
+            ("/AutoDiscover/AutoDiscover.XML", Place::Setup(Document::Autodiscover)),
+            ("/Autodiscover/Autodiscover.json", Place::Setup(Document::AutodiscoverUrl(None))),
+            ("/autodiscover/autodiscover.json/v1.0/a@b", Place::Setup(Document::AutodiscoverUrl(Some("a@b")))),
+            ("/autodiscover/autodiscover.jsonx", Place::Portal("/autodiscover/autodiscover.jsonx")),
+            ("/autodiscover/autodiscover.js\u{e9}", Place::Portal("/autodiscover/autodiscover.js\u{e9}")),
+            ("/email.mobileconfig", Place::Setup(Document::Profile)),
             ("*", Place::Server),
             ("", Place::Portal("")),
         ] {

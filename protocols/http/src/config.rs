@@ -5,6 +5,8 @@ use std::time::Duration;
 use protocol::ConfigError;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::host;
+
 /// Limits and habits of the web server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,11 +24,20 @@ pub struct Config {
     /// The HTTPS port that plain HTTP redirects to; 0 for the one that belongs to the port asked (80 to 443, 2080 to
     /// 2443).
     pub redirect_port: u16,
+    /// The name by which mail clients are told to reach this host; empty for the host's own.
+    pub mail_host: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { header_timeout: 30, idle_timeout: 180, max_upload: 1 << 40, hsts: false, redirect_port: 0 }
+        Config {
+            header_timeout: 30,
+            idle_timeout: 180,
+            max_upload: 1 << 40,
+            hsts: false,
+            redirect_port: 0,
+            mail_host: String::new(),
+        }
     }
 }
 
@@ -42,6 +53,8 @@ impl Config {
             "idle_timeout must be five seconds at least"
         } else if self.max_upload == 0 {
             "max_upload must be one byte at least"
+        } else if !self.mail_host.is_empty() && host(&self.mail_host) != Some(&self.mail_host) {
+            "mail_host must be a name or an address, without a port"
         } else {
             return Ok(());
         };
@@ -77,6 +90,10 @@ mod tests {
         assert!(read("hsts = true").unwrap().hsts);
         assert!(read("hts = true").unwrap_err().message.contains("hts"));
         assert!(read("idle_timeout = 1").unwrap().check().unwrap_err().message.contains("idle_timeout"));
+        for wrong in ["mail_host = 'mail.example:993'", "mail_host = 'a<b'"] {
+            assert!(read(wrong).unwrap().check().unwrap_err().message.contains("mail_host"), "{wrong}");
+        }
+        assert!(read("mail_host = 'mail.example'").unwrap().check().is_ok());
         assert!(Config::default().check().is_ok());
     }
 

@@ -1,5 +1,6 @@
-//! HTTPS: the account's files under `/dav/`, web sites under `/~NAME/`, and the portal for browsers on all other
-//! paths. Plain HTTP only says that the server is well, and where HTTPS is.
+//! HTTPS: the account's files under `/dav/`, web sites under `/~NAME/`, what mail clients set themselves up with, and
+//! the portal for browsers on all other paths. Plain HTTP only says that the server is well and where HTTPS is, and
+//! answers Thunderbird.
 
 mod body;
 mod codec;

@@ -20,7 +20,8 @@ use protocol::{BoxFuture, Closed, Conn, Protocol, Services, Shutdown, TlsMode};
 use crate::body::Body;
 use crate::commands::Place;
 use crate::config::Config;
-use crate::ops::{dav, plain, portal, site};
+use crate::ops::setup::Offers;
+use crate::ops::{dav, plain, portal, setup, site};
 use crate::reply::Refusal;
 
 /// The most fields of one request, and the most bytes of all its fields.
@@ -46,6 +47,8 @@ const DRAIN: u64 = 1 << 20;
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) auth: Arc<Authority>,
+    /// The mail servers that clients are told of.
+    pub(crate) offers: Offers,
     /// Answers by the first digit of their status.
     answers: [metrics::Counter; 5],
 }
@@ -54,7 +57,9 @@ impl Server {
     pub(crate) fn new(config: Config, services: Services) -> Server {
         let counter = |class: &'static str| metrics::counter!("wharfinger_http_answers", "status" => class);
         let answers = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter);
-        Server { config, auth: services.auth, answers }
+        let host = if config.mail_host.is_empty() { &*services.hostname } else { &*config.mail_host };
+        let offers = Offers::new(host, &services.listeners);
+        Server { config, auth: services.auth, offers, answers }
     }
 }
 
@@ -189,7 +194,7 @@ async fn answer(link: &Link, head: &Parts, body: &mut Incoming) -> Result<Respon
     check_host(head)?;
     let place = Place::of(head.uri.path());
     if link.plain && !place.before_tls() {
-        return plain::redirect(link, head);
+        return plain::redirect(link, head, place);
     }
     match place {
         Place::Health => plain::health(head),
@@ -197,6 +202,7 @@ async fn answer(link: &Link, head: &Parts, body: &mut Incoming) -> Result<Respon
         Place::Server => Err(Refusal::new(StatusCode::BAD_REQUEST, "'*' is for OPTIONS")),
         Place::Dav(path) => dav::answer(link, head, body, path).await,
         Place::Site(name, path) => site::answer(link, head, name, path).await,
+        Place::Setup(document) => setup::answer(link, head, body, document).await,
         Place::Portal(path) => portal::answer(link, head, body, path).await,
     }
 }

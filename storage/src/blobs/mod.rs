@@ -27,7 +27,7 @@ pub use bucket::{Object, S3};
 pub use content::{Content, ContentReader};
 
 pub(crate) use bucket::Bucket;
-pub(crate) use staged::{BlobRow, Staged};
+pub(crate) use staged::{BlobRow, Staged, etag};
 pub(crate) use staging::Staging;
 
 /// For how many milliseconds a look at the free disk space holds.
@@ -277,7 +277,10 @@ fn forget(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, Error> {
         if tx.execute("DELETE FROM blobs WHERE id = $1 AND refs = 0", params![*id])? == 0 {
             continue;
         }
-        tx.execute("DELETE FROM blob_data WHERE blob = $1", params![*id])?;
+        for sql in ["DELETE FROM blob_data WHERE blob = $1", "DELETE FROM parsed WHERE blob = $1"] {
+            tx.execute(sql, params![*id])?;
+        }
+        crate::mail::forget_documents(tx, *id)?;
         if let Some(place) = place {
             tx.execute("INSERT INTO strays (place, upload, seen) VALUES ($1, '', 0)", params![place])?;
         }

@@ -182,11 +182,16 @@ impl BlobRow {
 
     /// The start of the hash, as files carry it for their ETag.
     pub(crate) fn etag(&self) -> String {
-        self.hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        etag(&self.hash)
     }
 
     /// The whole hash, as the audit log writes it.
     pub(crate) fn hex(&self) -> String {
         self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The start of a hash, as files carry it for their ETag.
+pub(crate) fn etag(hash: &[u8]) -> String {
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

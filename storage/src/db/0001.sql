@@ -12,18 +12,29 @@ CREATE TABLE accounts (
     removed  BIGINT,                     -- when it was removed; the row stays, for the audit log's sake
     changes  BIGINT NOT NULL DEFAULT 0,  -- the number of its newest change
     root     BIGINT,                     -- the node of its home
+    uidvalidity BIGINT NOT NULL DEFAULT 0, -- the newest one given to a mailbox
     created  BIGINT NOT NULL
 );
 INSERT INTO accounts (id, name, kind, role, created) VALUES (0, '', 'system', 'user', 0);
 
 CREATE TABLE credentials (
-    id       INTEGER PRIMARY KEY AUTOINCREMENT,
-    account  BIGINT NOT NULL REFERENCES accounts (id),
-    kind     TEXT   NOT NULL,            -- password
-    verifier TEXT   NOT NULL,            -- a PHC string
-    created  BIGINT NOT NULL
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    account   BIGINT NOT NULL REFERENCES accounts (id),
+    kind      TEXT   NOT NULL,           -- password, app-password
+    hash      TEXT   NOT NULL,           -- a PHC string; the BLAKE3 hash of an app password
+    scram     TEXT   NOT NULL,           -- the keys of SCRAM as in RFC 5803, one value or several; empty for none
+    label     TEXT   NOT NULL,           -- what an app password is for
+    protocols TEXT   NOT NULL,           -- where it is taken, separated by commas; empty for everywhere
+    read_only BIGINT NOT NULL,
+    expires   BIGINT,
+    created   BIGINT NOT NULL
 );
 CREATE INDEX credentials_account ON credentials (account);
+
+CREATE TABLE secrets (                   -- of the store itself, the same on all nodes
+    name  TEXT  PRIMARY KEY,
+    value BYTEA NOT NULL
+);
 
 CREATE TABLE domains (
     name    TEXT   PRIMARY KEY,
@@ -82,28 +93,99 @@ CREATE UNIQUE INDEX nodes_name ON nodes (parent, name);
 CREATE TABLE mailboxes (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     account       BIGINT NOT NULL REFERENCES accounts (id),
-    name          TEXT   NOT NULL,
+    name          TEXT   NOT NULL,       -- its levels separated by '/'
+    special       TEXT,                  -- the special use with its backslash, RFC 6154
     uidvalidity   BIGINT NOT NULL,
     uidnext       BIGINT NOT NULL,
     highestmodseq BIGINT NOT NULL,
-    special       TEXT,                  -- the special use, RFC 6154
+    recent        BIGINT NOT NULL DEFAULT 1, -- the first UID that no session was told of (RFC 3501 §2.3.2)
+    floor         BIGINT NOT NULL,       -- what was expunged up to this mod-sequence is forgotten
+    messages      BIGINT NOT NULL DEFAULT 0,
+    unseen        BIGINT NOT NULL DEFAULT 0,
+    deleted       BIGINT NOT NULL DEFAULT 0,
+    bytes         BIGINT NOT NULL DEFAULT 0,
+    deleted_bytes BIGINT NOT NULL DEFAULT 0,
     UNIQUE (account, name)
 );
+CREATE TABLE mailbox_names (             -- names that a mailbox gave up, so that UIDVALIDITY only grows
+    account     BIGINT NOT NULL,
+    name        TEXT   NOT NULL,
+    uidvalidity BIGINT NOT NULL,         -- the last one the name had
+    PRIMARY KEY (account, name)
+);
+CREATE TABLE subscriptions (             -- by name: it may be of a mailbox that is not there
+    account BIGINT NOT NULL,
+    name    TEXT   NOT NULL,
+    PRIMARY KEY (account, name)
+);
+CREATE TABLE keywords (                  -- what the higher bits of `flags` mean in an account
+    account BIGINT NOT NULL,
+    bit     BIGINT NOT NULL,
+    name    TEXT   NOT NULL,
+    PRIMARY KEY (account, bit)
+);
 
-CREATE TABLE messages (
-    mailbox   BIGINT NOT NULL REFERENCES mailboxes (id),
-    uid       BIGINT NOT NULL,
-    modseq    BIGINT NOT NULL,
-    flags     BIGINT NOT NULL,           -- system flags, one bit each
-    keywords  TEXT   NOT NULL,
-    received  BIGINT NOT NULL,           -- the internal date
-    blob      BIGINT NOT NULL,
-    size      BIGINT NOT NULL,
-    envelope  TEXT   NOT NULL,           -- JSON, parsed once, when it arrived
-    structure TEXT   NOT NULL,           -- JSON, the parts with their offsets
-    preview   TEXT   NOT NULL,
-    trace     TEXT   NOT NULL,
+CREATE TABLE messages (                  -- narrow, since whole mailboxes are read
+    mailbox  BIGINT NOT NULL,
+    uid      BIGINT NOT NULL,
+    modseq   BIGINT NOT NULL,
+    flags    BIGINT NOT NULL,            -- system flags and keywords, one bit each
+    received BIGINT NOT NULL,            -- the internal date
+    saved    BIGINT NOT NULL,            -- when it came into this mailbox, RFC 8514
+    blob     BIGINT NOT NULL,
+    size     BIGINT NOT NULL,
+    thread   BIGINT NOT NULL,
     PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID;
+CREATE INDEX messages_modseq ON messages (mailbox, modseq);
+CREATE TABLE parsed (                    -- what is known of a message's content
+    blob      BIGINT PRIMARY KEY,
+    header    BYTEA,                     -- the header as it is, with the empty line; NULL for a very long one
+    envelope  TEXT NOT NULL,             -- JSON
+    structure TEXT NOT NULL,             -- JSON, the parts with their offsets
+    preview   TEXT NOT NULL
+);
+CREATE TABLE expunged (                  -- for clients that synchronise, and to be restored
+    mailbox  BIGINT NOT NULL,
+    modseq   BIGINT NOT NULL,
+    uid      BIGINT NOT NULL,
+    account  BIGINT NOT NULL,
+    name     TEXT   NOT NULL,            -- the mailbox's name then
+    at       BIGINT NOT NULL,
+    flags    BIGINT NOT NULL,
+    received BIGINT NOT NULL,
+    blob     BIGINT,                     -- NULL when it cannot be restored any more
+    size     BIGINT NOT NULL,
+    thread   BIGINT NOT NULL,
+    PRIMARY KEY (mailbox, modseq, uid)
+) WITHOUT ROWID;
+CREATE INDEX expunged_at ON expunged (at) WHERE blob IS NOT NULL;
+CREATE INDEX expunged_gone ON expunged (at) WHERE blob IS NULL;
+CREATE INDEX expunged_account ON expunged (account, at) WHERE blob IS NOT NULL;
+CREATE TABLE threads (                   -- to which thread a Message-ID belongs
+    account BIGINT NOT NULL,
+    id      BIGINT NOT NULL,             -- the start of the Message-ID's hash
+    thread  BIGINT NOT NULL,
+    PRIMARY KEY (account, id)
+) WITHOUT ROWID;
+
+CREATE TABLE documents (                 -- a message's content as an account's searches know it
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    account BIGINT NOT NULL,
+    blob    BIGINT NOT NULL,
+    indexed BIGINT NOT NULL,             -- whether its words are in the index: 0 not yet, 1 yes, 2 never, for it has too many
+    UNIQUE (blob, account)
+);
+CREATE INDEX documents_tail ON documents (account, id) WHERE indexed <> 1;
+CREATE TABLE terms (                     -- every word of an account's mail
+    account BIGINT NOT NULL,
+    term    TEXT   NOT NULL,
+    PRIMARY KEY (account, term)
+) WITHOUT ROWID;
+
+-- The words of each document in two fields, each with the account's number before it; the text itself is not kept.
+CREATE VIRTUAL TABLE texts USING fts5 (
+    header, body, content='', contentless_delete=1, detail=column, tokenize='ascii'
 );
 
 CREATE TABLE audit (

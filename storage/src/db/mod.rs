@@ -276,8 +276,10 @@ impl Tx<'_> {
     /// the account's feed, and writes its audit record, all in this transaction.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when `delta` grows the account above its quota, [`Error::NotFound`] without the account.
+    /// [`Error::Denied`] for an actor that may only read; [`Error::OverQuota`] when `delta` grows the account above its
+    /// quota, [`Error::NotFound`] without the account.
     pub(crate) fn change(&mut self, actor: &Actor, account: i64, delta: i64, deed: &Deed<'_>) -> Result<(), Error> {
+        actor.may_change()?;
         let Deed { action, object, target, detail } = *deed;
         let number = self.returning(
             "UPDATE accounts SET used = used + $2, changes = changes + 1

@@ -179,6 +179,13 @@ impl Row<'_> {
         }
     }
 
+    pub(crate) fn optional_bytes(&self, at: usize) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Row::Sqlite(row) => Ok(row.get(at)?),
+            Row::Postgres(row) => Ok(row.try_get(at)?),
+        }
+    }
+
     pub(crate) fn bool(&self, at: usize) -> Result<bool, Error> {
         Ok(self.int(at)? != 0)
     }

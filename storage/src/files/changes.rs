@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::tree::{self, NewNode};
-use super::{Check, Home, Node, Remove};
+use super::{Check, Home, Node, Remove, mail};
 use crate::audit::Entry;
 use crate::db::{Deed, Tx, params};
 use crate::{Error, Timestamp, VPath};
@@ -48,10 +48,12 @@ impl Home {
     /// Makes a folder.
     ///
     /// # Errors
-    /// [`Error::Exists`], or [`Error::NotFound`] when the folder it would stand in does not exist.
+    /// [`Error::Denied`] in `Mail`, as for every other change; [`Error::Exists`], or [`Error::NotFound`] when the
+    /// folder it would stand in does not exist.
     pub async fn mkdir(&self, path: &VPath) -> Result<Arc<Node>, Error> {
         let (account, actor, target) = (self.account, self.actor.clone(), path.clone());
         let make = move |tx: &mut Tx<'_>| {
+            mail::refuse(&target)?;
             let Some(_) = target.parent() else { return Err(Error::Exists) };
             let parent = tree::parent(tx, account, &target)?;
             if tree::child(tx, parent.id, target.name())?.is_some() {
@@ -77,6 +79,7 @@ impl Home {
     pub async fn remove(&self, path: &VPath, what: Remove, check: Option<Check>) -> Result<(), Error> {
         let (account, actor, target) = (self.account, self.actor.clone(), path.clone());
         let remove = move |tx: &mut Tx<'_>| {
+            mail::refuse(&target)?;
             let node = tree::find(tx, account, &target)?;
             if let Some(check) = &check {
                 check(node.as_ref())?;
@@ -115,6 +118,7 @@ impl Home {
     pub async fn rename(&self, from: &VPath, to: &VPath, overwrite: bool) -> Result<bool, Error> {
         let (account, actor, source, target) = (self.account, self.actor.clone(), from.clone(), to.clone());
         let rename = move |tx: &mut Tx<'_>| {
+            mail::refuse(&source)?;
             let place = Destination::check(tx, account, &source, &target, overwrite)?;
             let old_parent = place.node.parent.ok_or_else(|| Error::invalid("the home itself cannot be moved"))?;
             if place.same {
@@ -151,7 +155,10 @@ impl Home {
                 return Err(Error::invalid("a file cannot be copied onto itself"));
             }
             let freed = place.clear(tx)?;
-            let (id, used) = tree::copy(tx, account, &place.node, place.parent, target.name())?;
+            let (id, used) = match mail::below(&source) {
+                Some(folder) if place.node.is_folder() => mail::copy(tx, account, folder, place.parent, target.name())?,
+                _ => tree::copy(tx, account, &place.node, place.parent, target.name())?,
+            };
             tree::touch(tx, place.parent)?;
             let detail = format!("to={target} size={used}");
             tx.change(
@@ -172,6 +179,7 @@ impl Home {
     pub async fn set_modified(&self, path: &VPath, at: Timestamp) -> Result<Arc<Node>, Error> {
         let (account, actor, target) = (self.account, self.actor.clone(), path.clone());
         let set = move |tx: &mut Tx<'_>| {
+            mail::refuse(&target)?;
             let mut node = tree::find(tx, account, &target)?.ok_or(Error::NotFound)?;
             tx.execute("UPDATE nodes SET modified = $2 WHERE id = $1", params![node.id, at])?;
             let detail = format!("modified={}", at.seconds());
@@ -198,6 +206,7 @@ struct Destination {
 
 impl Destination {
     fn check(tx: &mut Tx<'_>, account: i64, from: &VPath, to: &VPath, overwrite: bool) -> Result<Self, Error> {
+        mail::refuse(to)?;
         let node = tree::find(tx, account, from)?.ok_or(Error::NotFound)?;
         let parent = tree::parent(tx, account, to)?;
         let replaced = tree::child(tx, parent.id, to.name())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{NODE, Node, node_of, tree};
+use super::{NODE, Node, mail, node_of, tree};
 use crate::blobs::{Content, Located};
 use crate::db::{Read, params};
 use crate::{Actor, Error, Store, TraceId, VPath};
@@ -81,14 +81,27 @@ impl Home {
             return Err(Error::invalid("it is a file, not a folder"));
         }
         let after = after.unwrap_or_default().to_owned();
-        let limit = limit.min(PAGE) as i64;
-        self.store
-            .db()
-            .look(move |tx| {
-                let sql = format!("SELECT {NODE} FROM nodes WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3");
-                tx.rows(&sql, params![folder.id, &after, limit], node_of)
-            })
-            .await
+        let limit = limit.min(PAGE);
+        let (db, account) = (self.store.db(), self.account);
+        if let Some(name) = mail::below(path) {
+            let name = name.to_owned();
+            return db.read(move |tx| mail::list(tx, account, &name, &after, limit)).await;
+        }
+        // Mail stands in the home itself, whatever else had that name.
+        let hidden = if path.is_root() { mail::FOLDER } else { "" };
+        let beside = Some(mail::top(&folder)).filter(|top| path.is_root() && top.name > after);
+        let found = db.look(move |tx| {
+            let sql = format!(
+                "SELECT {NODE} FROM nodes WHERE parent = $1 AND name > $2 AND name <> $3 ORDER BY name LIMIT $4"
+            );
+            tx.rows(&sql, params![folder.id, &after, hidden, limit as i64], node_of)
+        });
+        let mut nodes = found.await?;
+        if let Some(top) = beside {
+            nodes.insert(nodes.partition_point(|node| node.name < top.name), top);
+            nodes.truncate(limit);
+        }
+        Ok(nodes)
     }
 
     /// The file at `path` and its content.

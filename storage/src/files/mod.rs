@@ -1,7 +1,9 @@
-//! Files: one tree of nodes for each account, read through a [`Home`] or, read-only, through a [`Site`].
+//! Files: one tree of nodes for each account, read through a [`Home`] or, read-only, through a [`Site`]; in every home
+//! the account's mail stands as the folder `Mail`.
 
 mod changes;
 mod home;
+mod mail;
 mod tree;
 mod upload;
 
@@ -27,7 +29,7 @@ pub enum Kind {
 /// A file or folder, as it was when it was looked at.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its number, never used twice.
+    /// Its number, never used twice; negative for what stands in `Mail`.
     pub id: i64,
     /// Its last name; empty for the home itself.
     pub name: String,
@@ -49,6 +51,11 @@ impl Node {
     /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
         self.kind == Kind::Folder
+    }
+
+    /// Whether it is mail, which is not changed as files are.
+    pub fn is_mail(&self) -> bool {
+        self.id < 0
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding and changing nodes inside a transaction.
 
-use super::{NODE, Node, node_of};
+use super::{NODE, Node, mail, node_of};
 use crate::blobs::{release_all, retain, retain_all};
 use crate::db::{Read, Tx, params};
 use crate::{Error, Timestamp, VPath};
@@ -13,6 +13,9 @@ pub(super) fn root(tx: &Read<'_>, account: i64) -> Result<Node, Error> {
 
 /// The node at `path`.
 pub(super) fn find(tx: &Read<'_>, account: i64, path: &VPath) -> Result<Option<Node>, Error> {
+    if let Some(name) = mail::below(path) {
+        return mail::find(tx, account, name);
+    }
     let mut node = root(tx, account)?;
     for name in path.names() {
         match child(tx, node.id, name)? {

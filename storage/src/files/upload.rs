@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::home::usage;
 use super::tree::{self, NewNode};
-use super::{Check, Home, Node};
+use super::{Check, Home, Node, mail};
 use crate::blobs::{BlobRow, Staging, release};
 use crate::db::{Deed, Tx, params};
 use crate::{Error, Timestamp, VPath};
@@ -48,8 +48,13 @@ impl Home {
     ///
     /// # Errors
     /// [`Error::NotFound`] when the folder it would stand in does not exist; [`Error::Exists`] when a folder stands
-    /// there; [`Error::Invalid`] when `offset` lies beyond the end; [`Error::OverQuota`]; [`Error::Full`].
+    /// there; [`Error::Invalid`] when `offset` lies beyond the end; [`Error::OverQuota`]; [`Error::Full`];
+    /// [`Error::Denied`].
     pub async fn put(&self, path: &VPath, options: PutOptions) -> Result<Upload, Error> {
+        if let Err(denied) = self.actor.may_change().and_then(|()| mail::refuse(path)) {
+            self.refused("file.put", path, &denied).await;
+            return Err(denied);
+        }
         let (account, target) = (self.account, path.clone());
         let looked = self.store.db().read(move |tx| {
             let parent = tree::parent(tx, account, &target)?;

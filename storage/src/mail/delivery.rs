@@ -1,20 +1,13 @@
 //! Delivering a message: streamed into one blob, one transaction for all recipients.
 
-use std::sync::LazyLock;
+use bytes::Bytes;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::Semaphore;
-
-use super::parse::{self, Parsed};
-use crate::blobs::{BlobRow, Staged, Staging};
-use crate::db::{Deed, Tx, params};
+use super::messages::{self, Incoming};
+use super::parse::Parsed;
+use super::view::Flags;
+use crate::blobs::{BlobRow, Staging};
+use crate::db::{Deed, Read, Tx, params};
 use crate::{Actor, Error, Store, Timestamp, TraceId};
-
-/// Up to this size a message is parsed at once; larger ones take turns, since each is held in memory meanwhile.
-const PARSED_AT_ONCE: u64 = 1 << 20;
-
-/// The turn of large messages at the parser.
-static LARGE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
 
 /// An account a message goes to.
 #[derive(Debug, Clone)]
@@ -110,18 +103,7 @@ impl Delivery {
     async fn commit_whole(&mut self) -> Result<Delivered, Error> {
         self.staging()?;
         let staging = self.staging.take().ok_or_else(|| Error::internal("no staging"))?;
-        let (staged, parsed) = match staging.small() {
-            // The common case costs no thread: a small message is parsed in microseconds.
-            Some(message) => {
-                let parsed = parse::parse(message);
-                (staging.finish().await?, parsed)
-            }
-            None => {
-                let staged = staging.finish().await?;
-                let parsed = parse_large(&staged).await?;
-                (staged, parsed)
-            }
-        };
+        let (staged, parsed) = messages::prepare(staging).await?;
         let (actor, envelope, row) = (self.actor.clone(), self.envelope.clone(), staged.row());
         let delivered = self.store.db().write_grouped(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await;
         staged.settle(&delivered);
@@ -141,17 +123,6 @@ impl Delivery {
         }
         result
     }
-}
-
-async fn parse_large(staged: &Staged) -> Result<Parsed, Error> {
-    let _turn = if staged.size > PARSED_AT_ONCE { Some(LARGE.acquire().await.map_err(Error::internal)?) } else { None };
-    let content = staged.content();
-    let mut message = BytesMut::with_capacity(content.len() as usize);
-    let mut reader = content.reader(0..content.len());
-    while let Some(piece) = reader.next().await? {
-        message.extend_from_slice(&piece);
-    }
-    tokio::task::spawn_blocking(move || parse::parse(&message)).await.map_err(Error::internal)
 }
 
 fn deliver(
@@ -175,36 +146,14 @@ fn deliver(
     for target in &targets {
         tx.lock(target.account)?;
     }
-    let blob = row.refer(tx, targets.len() as i64)?;
+    let blob = messages::keep(tx, row, targets.len() as i64, parsed)?;
     let size = row.size as i64;
-    let trace = envelope.trace.as_str();
+    let received = Timestamp::now();
     for target in &targets {
-        let mailbox = super::mailbox(tx, target.account, target.detail.as_deref())?;
-        let (uid, modseq) = tx
-            .returning(
-                "UPDATE mailboxes SET uidnext = uidnext + 1, highestmodseq = highestmodseq + 1 WHERE id = $1
-                 RETURNING uidnext - 1, highestmodseq",
-                params![mailbox],
-                |row| Ok((row.int(0)?, row.int(1)?)),
-            )?
-            .ok_or_else(|| Error::internal("a mailbox vanished"))?;
-        tx.run(
-            "INSERT INTO messages
-             (mailbox, uid, modseq, flags, keywords, received, blob, size, envelope, structure, preview, trace)
-             VALUES ($1, $2, $3, 0, '', $4, $5, $6, $7, $8, $9, $10)",
-            params![
-                mailbox,
-                uid,
-                modseq,
-                Timestamp::now(),
-                blob,
-                size,
-                &parsed.envelope,
-                &parsed.structure,
-                &parsed.preview,
-                trace
-            ],
-        )?;
+        let mailbox = mailbox(tx, target.account, target.detail.as_deref())?;
+        let thread = messages::thread(tx, target.account, &parsed.ids, &row.hex())?;
+        let incoming = Incoming { blob, size, flags: Flags::default(), received, thread };
+        let uid = messages::insert(tx, target.account, mailbox, &[incoming])?;
         let detail = format!("from=<{}> size={} blob={} uid={uid}", envelope.from, row.size, row.hex());
         tx.change(
             actor,
@@ -214,4 +163,18 @@ fn deliver(
         )?;
     }
     Ok(Delivered { size: row.size, mailboxes: targets.len() })
+}
+
+/// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX.
+fn mailbox(tx: &Read<'_>, account: i64, detail: Option<&str>) -> Result<i64, Error> {
+    let named = |name: &str| {
+        let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2";
+        tx.row(sql, params![account, name], |row| row.int(0))
+    };
+    if let Some(detail) = detail
+        && let Some(found) = named(detail)?
+    {
+        return Ok(found);
+    }
+    named("INBOX")?.ok_or_else(|| Error::internal(format!("account {account} has no INBOX")))
 }

@@ -1,34 +1,124 @@
 //! Mail: mailboxes and messages. A message is parsed once, when it arrives, and delivered to all of its recipients in
 //! one transaction, with one blob.
+//!
+//! Whoever reads a mailbox works on a [`View`] of it: its messages with their flags, in memory once for the process,
+//! shared by all who have it open, and brought up to date by what has changed since.
 
+mod append;
+mod changes;
+mod copy;
 mod delivery;
-mod parse;
+mod index;
+mod keywords;
+mod live;
+mod mailboxes;
+mod maildrop;
+mod messages;
+pub mod parse;
+mod read;
+mod search;
+mod summary;
+mod undelete;
+mod view;
 
-use crate::db::{Read, Tx, params};
-use crate::{Error, Timestamp};
+use crate::audit::Entry;
+use crate::db::{Tx, params};
+use crate::{Actor, Error, Store, Usage};
 
+pub use append::{Append, Appended};
+pub use changes::{FlagChange, Flagged};
+pub use copy::Copied;
 pub use delivery::{Delivered, Delivery, Envelope, Target};
+pub use index::fold;
+pub use keywords::Keywords;
+pub use live::Mailbox;
+pub use mailboxes::{Counts, MailboxInfo};
+pub use maildrop::MaildropLock;
+pub use read::{Details, Wanted};
+pub use search::Field;
+pub use undelete::Expunged;
+pub use view::{Diff, Flags, Message, View};
 
-/// Makes the INBOX of a new account.
-pub(crate) fn create_inbox(tx: &mut Tx<'_>, account: i64) -> Result<(), Error> {
-    // UIDVALIDITY only has to grow when a name is used again (RFC 9051 §2.3.1.1): seconds do.
-    tx.execute(
-        "INSERT INTO mailboxes (account, name, uidvalidity, uidnext, highestmodseq) VALUES ($1, 'INBOX', $2, 1, 1)",
-        params![account, Timestamp::now().seconds()],
-    )
-    .map(drop)
+pub(crate) use index::{Turn, forget_documents};
+pub(crate) use live::Lives;
+pub(crate) use mailboxes::create_first;
+pub(crate) use maildrop::Maildrops;
+pub(crate) use summary::subject;
+
+/// Ranges of UIDs: first and last, ascending.
+pub type Uids = Vec<(u32, u32)>;
+
+/// The mail of one account, for the one who logged in. Made by `auth` alone.
+#[derive(Clone)]
+pub struct Mail {
+    store: Store,
+    account: i64,
+    actor: Actor,
 }
 
-/// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX.
-fn mailbox(tx: &Read<'_>, account: i64, detail: Option<&str>) -> Result<i64, Error> {
-    let named = |name: &str| {
-        let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2";
-        tx.row(sql, params![account, name], |row| row.int(0))
-    };
-    if let Some(detail) = detail
-        && let Some(found) = named(detail)?
-    {
-        return Ok(found);
+impl Store {
+    /// The mail of `account` as `actor` uses it. For `auth`, which has checked that it may.
+    pub fn mail(&self, account: i64, actor: Actor) -> Mail {
+        Mail { store: self.clone(), account, actor }
     }
-    named("INBOX")?.ok_or_else(|| Error::internal(format!("account {account} has no INBOX")))
+}
+
+impl Mail {
+    /// What the account uses and may use.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        self.store.home(self.account, self.actor.clone()).usage().await
+    }
+
+    /// How many messages the account has.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn messages(&self) -> Result<u64, Error> {
+        let account = self.account;
+        let sql = "SELECT CAST(COALESCE(SUM(messages), 0) AS BIGINT) FROM mailboxes WHERE account = $1";
+        let count = self.store.db().look(move |tx| tx.row(sql, params![account], |row| row.int(0))).await?;
+        Ok(count.unwrap_or(0) as u64)
+    }
+
+    /// Runs a change in one transaction. When it is refused, the refusal gets an audit record of its own.
+    async fn change<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        target: &str,
+        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let account = self.account;
+        let changed = async {
+            self.actor.may_change()?;
+            self.store
+                .db()
+                .write_grouped(move |tx| {
+                    tx.lock(account)?;
+                    work(tx)
+                })
+                .await
+        };
+        let result = changed.await;
+        if let Err(error) = &result
+            && error.is_refusal()
+        {
+            self.refused(action, target, error).await;
+        }
+        result
+    }
+
+    /// Writes the audit record of a refusal; that it could not be written is for the log, since the refusal stands.
+    async fn refused(&self, action: &'static str, target: &str, error: &Error) {
+        let (actor, target, detail) = (self.actor.clone(), target.to_owned(), error.to_string());
+        let written = self.store.db().write_grouped(move |tx| {
+            let target = target.as_str();
+            tx.record(&Entry { actor: &actor, action, change: None, target, outcome: "refused", detail: &detail })
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(%error, action, "a refusal could not be recorded");
+        }
+    }
 }

@@ -10,8 +10,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
 use storage::{
-    Actor, BlobStore, Delivered, Engine, Envelope, Error, Home, NewAccount, Options, Peer, Postgres, PostgresTls,
-    PutOptions, Role, S3, Store, Stored, Target, TraceId, VPath,
+    Actor, BlobStore, Delivered, Engine, Envelope, Error, Home, NewAccount, Options, Postgres, PostgresTls, PutOptions,
+    Role, S3, Store, Stored, Target, TraceId, VPath,
 };
 
 /// What a store stands on.
@@ -126,6 +126,24 @@ impl World {
         }
     }
 
+    /// How large the database is.
+    pub(crate) async fn bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Sqlite => {
+                let size = |name: &str| std::fs::metadata(self.folder().join(name)).map_or(0, |file| file.len());
+                size("wharfinger.db") + size("wharfinger.db-wal")
+            }
+            Engine::Postgres(options) => {
+                let (client, connection) = tokio_postgres::connect(&options.url, tokio_postgres::NoTls).await.unwrap();
+                let driver = tokio::spawn(connection);
+                let row = client.query_one("SELECT pg_database_size(current_database())", &[]).await.unwrap();
+                drop(client);
+                driver.await.unwrap().unwrap();
+                row.get::<_, i64>(0) as u64
+            }
+        }
+    }
+
     /// Lets the bucket lose all that it has.
     pub(crate) async fn lose_objects(&self) {
         let BlobStore::S3(bucket) = &self.blobs else { panic!("there is no bucket") };
@@ -174,7 +192,7 @@ async fn administer(url: &str, sql: &str) -> u64 {
 }
 
 pub(crate) fn actor() -> Actor {
-    Actor { account: None, name: String::new(), peer: Peer::command_line() }
+    Actor::command_line()
 }
 
 pub(crate) fn path(text: &str) -> VPath {

@@ -55,8 +55,7 @@ impl Facts {
                 "modify" => codec::render_time(node.modified.seconds()),
                 "create" => codec::render_time(node.created.seconds()),
                 "unique" => format!("{:x}", node.id),
-                _ if folder => "cdeflmp".to_owned(),
-                _ => "adfrw".to_owned(),
+                _ => permissions(node).to_owned(),
             };
             text.push_str(&format!("{fact}={value};"));
         }
@@ -183,6 +182,16 @@ fn crlf(mut line: String) -> String {
     line
 }
 
+/// What may be done with it (RFC 3659 §7.5.5).
+fn permissions(node: &Node) -> &'static str {
+    match (node.is_folder(), node.is_mail()) {
+        (true, false) => "cdeflmp",
+        (false, false) => "adfrw",
+        (true, true) => "el",
+        (false, true) => "r",
+    }
+}
+
 /// A line of `ls -l`: the year for what is older than half a year or lies ahead, the time otherwise.
 pub(crate) fn long(node: &Node, now: Timestamp) -> String {
     let seconds = node.modified.seconds();
@@ -194,7 +203,12 @@ pub(crate) fn long(node: &Node, now: Timestamp) -> String {
     } else {
         format!("{year:5}")
     };
-    let mode = if node.is_folder() { "drwx------" } else { "-rw-------" };
+    let mode = match (node.is_folder(), node.is_mail()) {
+        (true, false) => "drwx------",
+        (false, false) => "-rw-------",
+        (true, true) => "dr-x------",
+        (false, true) => "-r--------",
+    };
     let month = MONTHS[usize::try_from(month - 1).unwrap_or(0) % 12];
     format!("{mode}   1 owner    owner {:>14} {month} {day:>2} {when} {}", node.size, node.name)
 }

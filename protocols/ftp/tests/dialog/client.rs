@@ -36,7 +36,8 @@ impl Client {
 
     /// The same with a configuration and one version of TLS.
     pub(crate) async fn connect_with(world: &World, config: &str, tls: &'static SupportedProtocolVersion) -> Client {
-        let services = Services { auth: world.authority.clone(), hostname: "ftp.example.org".into() };
+        let (auth, hostname) = (world.authority.clone(), "ftp.example.org".into());
+        let services = Services { auth, hostname, listeners: Arc::default() };
         let module = (ftp::MODULE.build)(config.parse().unwrap(), services).map_err(|error| error.to_string()).unwrap();
         let (connector, service) = both_sides(tls);
         let listener = Arc::new(Listener {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth::{Authority, Cleartext, Secret};
 use storage::audit::Filter;
-use storage::{Actor, NewAccount, Options, Peer, Role, Store};
+use storage::{Actor, NewAccount, Options, Role, Store};
 use tempfile::TempDir;
 
 /// The store and who decides over it; gone with the test.
@@ -27,11 +27,11 @@ impl World {
         let data = folder.path().to_owned();
         let store = Store::open(Options::embedded(data)).await.unwrap();
         // Cheap passwords: what they cost is not tested here.
-        let config = auth::Config { argon2_memory: 64, argon2_passes: 1, cleartext };
+        let config = auth::Config { argon2_memory: 64, argon2_passes: 1, cleartext, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), config, Duration::from_secs(60)).unwrap();
-        let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
+        let actor = Actor::command_line();
         for (name, quota) in [("alice", None), ("full", Some(2000))] {
-            let verifier = authority.verifier(Secret::new(format!("secret-of-{name}"))).await.unwrap();
+            let verifier = authority.verifier(name, Secret::new(format!("secret-of-{name}"))).await.unwrap();
             let new = NewAccount { name: name.to_owned(), role: Role::User, quota, verifier: Some(verifier) };
             store.add_account(&actor, new).await.unwrap();
         }

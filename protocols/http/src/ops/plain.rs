@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use crate::body::Body;
 use crate::codec::host;
-use crate::commands::Place;
+use crate::commands::{Document, Place};
 use crate::ops::content::NOSNIFF;
 use crate::reply::Refusal;
 use crate::session::{Link, authority};
@@ -20,7 +20,7 @@ pub(crate) fn health(head: &Parts) -> Result<Response<Body>, Refusal> {
 }
 
 /// The same place on HTTPS, by the name the client used (RFC 9110 §15.4.9: the method stays).
-pub(crate) fn redirect(link: &Link, head: &Parts) -> Result<Response<Body>, Refusal> {
+pub(crate) fn redirect(link: &Link, head: &Parts, place: Place<'_>) -> Result<Response<Body>, Refusal> {
     let bad = || Refusal::new(StatusCode::BAD_REQUEST, "the Host field is not a name or an address");
     let host = authority(head).and_then(host).ok_or_else(bad)?;
     let port = match link.server.config.https_port(link.peer.local.port()) {
@@ -31,7 +31,11 @@ pub(crate) fn redirect(link: &Link, head: &Parts) -> Result<Response<Body>, Refu
     let slash = if path.starts_with('/') { "" } else { "/" };
     let target = HeaderValue::try_from(format!("https://{host}{port}{slash}{path}")).map_err(|_| bad())?;
     let mut response = text("Use HTTPS.\n");
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    *response.status_mut() = match place {
+        // The one that Outlook knows ([MS-OXDISCO] §3.1.5.4); the GET only asks where to POST.
+        Place::Setup(Document::Autodiscover) if head.method == Method::GET => StatusCode::FOUND,
+        _ => StatusCode::PERMANENT_REDIRECT,
+    };
     response.headers_mut().insert(header::LOCATION, target);
     Ok(response)
 }

@@ -43,7 +43,7 @@ pub(crate) async fn answer(
         ("POST", "login") => login::log_in(link, head, body).await,
         ("POST", "logout") => login::log_out(link, head, body).await,
         (_, "files") if reads => match session(link, head).await? {
-            Some(session) => folder::answer(head, &session, rest).await,
+            Some(session) => folder::answer(link, head, &session, rest).await,
             None => Ok(login::ask(head)),
         },
         ("PUT", "files") => {

@@ -1,6 +1,6 @@
-//! AUTH with PLAIN and LOGIN (RFC 4954, RFC 4616).
+//! AUTH (RFC 4954): what carries a SASL exchange here.
 
-use auth::{Offer, Secret};
+use auth::{Exchange, Step};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::ReadError;
@@ -33,63 +33,50 @@ pub(crate) async fn auth(
     if let Some(refused) = refused {
         return Ok((State::Greeted(client), refused));
     }
-    let credentials = match mechanism {
-        "PLAIN" => plain(smtp, wire, initial).await?,
-        "LOGIN" => login(smtp, wire, initial).await?,
-        _ => Err(Reply::new(504, "5.5.4 Mechanism not supported; PLAIN and LOGIN are")),
+    let binding = wire.conn.channel_binding();
+    let Some(mut exchange) = authority.begin(wire.conn.peer(), &binding, mechanism) else {
+        let offered = authority.mechanisms(wire.conn.peer(), &binding).join(" ");
+        let reply = Reply::new(504, format!("5.5.4 Mechanism not supported; offered: {offered}"));
+        return Ok((State::Greeted(client), reply));
     };
-    let reply = match credentials {
+    let reply = match exchanged(smtp, wire, &mut exchange, initial).await? {
+        Ok(session) => {
+            client.login = Some(session.principal);
+            Reply::new(235, "2.7.0 Authentication successful")
+        }
         Err(reply) => reply,
-        Ok((name, password)) => match authority.login(wire.conn.peer(), Offer::Password { name, password }).await {
-            Ok(session) => {
-                client.login = Some(session.principal);
-                Reply::new(235, "2.7.0 Authentication successful")
-            }
-            Err(denied) => Reply::from(&denied),
-        },
     };
     Ok((State::Greeted(client), reply))
 }
 
-/// What the client offers, or why it cannot be read.
-type Credentials = Result<(String, Secret), Reply>;
-
-/// `authzid NUL authcid NUL password` (RFC 4616 §2).
-async fn plain(smtp: &Smtp, wire: &mut Wire, initial: Option<String>) -> Result<Credentials, ReadError> {
-    let message = match initial {
+/// Carries challenges and responses until the exchange ends.
+async fn exchanged(
+    smtp: &Smtp,
+    wire: &mut Wire,
+    exchange: &mut Exchange,
+    initial: Option<String>,
+) -> Result<Result<Box<auth::Session>, Reply>, ReadError> {
+    let mut response = match initial {
         Some(initial) => decode(&initial),
-        None => ask(smtp, wire, "").await?,
+        None => ask(smtp, wire, exchange.invitation()).await?,
     };
-    let message = match message {
-        Ok(message) => message,
-        Err(reply) => return Ok(Err(reply)),
-    };
-    let parts: Vec<&str> = message.split('\0').collect();
-    Ok(match parts[..] {
-        // Nobody acts for another here.
-        ["", name, password] => Ok((name.to_owned(), Secret::new(password.to_owned()))),
-        [other, name, password] if other == name => Ok((name.to_owned(), Secret::new(password.to_owned()))),
-        [_, _, _] => Err(Reply::new(535, "5.7.8 Acting for another account is not supported")),
-        _ => Err(undecodable()),
-    })
-}
-
-/// Name, then password, each asked for (draft-murchison-sasl-login); clients in use still need it.
-async fn login(smtp: &Smtp, wire: &mut Wire, initial: Option<String>) -> Result<Credentials, ReadError> {
-    let name = match initial {
-        Some(initial) => decode(&initial),
-        None => ask(smtp, wire, "VXNlcm5hbWU6").await?,
-    };
-    let name = match name {
-        Ok(name) => name,
-        Err(reply) => return Ok(Err(reply)),
-    };
-    Ok(ask(smtp, wire, "UGFzc3dvcmQ6").await?.map(|password| (name, Secret::new(password))))
+    loop {
+        let octets = match response {
+            Ok(octets) => octets,
+            Err(reply) => return Ok(Err(reply)),
+        };
+        response = match exchange.step(&octets).await {
+            Step::Challenge(challenge) => ask(smtp, wire, &challenge).await?,
+            Step::Done(session) => return Ok(Ok(session)),
+            Step::Denied(denied) => return Ok(Err(Reply::from(&denied))),
+            Step::Malformed(why) => return Ok(Err(Reply::new(501, format!("5.5.2 Cannot read the response: {why}")))),
+        };
+    }
 }
 
 /// Sends a challenge and decodes the answer.
-async fn ask(smtp: &Smtp, wire: &mut Wire, challenge: &'static str) -> Result<Result<String, Reply>, ReadError> {
-    wire.put(&Reply::new(334, challenge));
+async fn ask(smtp: &Smtp, wire: &mut Wire, challenge: &[u8]) -> Result<Result<Vec<u8>, Reply>, ReadError> {
+    wire.put(&Reply::new(334, STANDARD.encode(challenge)));
     wire.flush().await?;
     let line = match wire.line(session::AUTH, smtp.idle()).await {
         Ok(line) => line,
@@ -106,10 +93,9 @@ async fn ask(smtp: &Smtp, wire: &mut Wire, challenge: &'static str) -> Result<Re
     })
 }
 
-/// `=` alone is an empty answer (RFC 4954 §4).
-fn decode(text: &str) -> Result<String, Reply> {
-    let bytes = if text == "=" { Vec::new() } else { STANDARD.decode(text).map_err(|_| undecodable())? };
-    String::from_utf8(bytes).map_err(|_| undecodable())
+/// `=` alone is an empty response (RFC 4954 §4).
+fn decode(text: &str) -> Result<Vec<u8>, Reply> {
+    if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| undecodable()) }
 }
 
 fn undecodable() -> Reply {

@@ -56,9 +56,16 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -
     Ok((State::Mail(client, mail), reply))
 }
 
-/// A user sends from an own address, or from one elsewhere; never in another user's name (RFC 6409 §6.1).
+/// A user sends from an own address, or from one elsewhere; never in another user's name (RFC 6409 §6.1), and not with
+/// an app password that may only read.
 async fn bad_sender(smtp: &Smtp, wire: &Wire, client: &Client, from: Option<&Mailbox>) -> Option<Reply> {
-    let (Some(login), Some(from)) = (&client.login, from) else { return None };
+    let login = client.login.as_ref()?;
+    if login.read_only {
+        let (auth, target) = (&smtp.services.auth, from.map(ToString::to_string).unwrap_or_default());
+        auth.refusal(wire.conn.peer(), Some(login), "mail.sender", &target, "this app password is read-only").await;
+        return Some(Reply::new(550, "5.7.1 This app password may only read; log in with one that may send"));
+    }
+    let from = from?;
     match smtp.services.auth.may_send_as(wire.conn.peer(), login, &from.to_string()).await {
         Ok(true) => None,
         Ok(false) => Some(Reply::new(553, "5.7.1 MAIL FROM must be an address of your own")),

@@ -21,8 +21,10 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
     if wire.conn.can_start_tls() && wire.conn.listener().tls.is_some() {
         text.push_str("\nSTARTTLS");
     }
-    if is_submission(wire) && smtp.services.auth.cleartext_allowed(wire.conn.peer()) {
-        text.push_str("\nAUTH PLAIN LOGIN");
+    let mechanisms = smtp.services.auth.mechanisms(wire.conn.peer(), &wire.conn.channel_binding());
+    if is_submission(wire) && !mechanisms.is_empty() {
+        text.push_str("\nAUTH ");
+        text.push_str(&mechanisms.join(" "));
     }
     Ok((state, Reply::new(250, text)))
 }

@@ -32,7 +32,8 @@ impl Client {
 
     /// The same with a configuration.
     pub(crate) async fn connect_with(world: &World, protocol: &'static str, config: &str) -> Client {
-        let services = Services { auth: world.authority.clone(), hostname: "mx.example.org".into() };
+        let (auth, hostname) = (world.authority.clone(), "mx.example.org".into());
+        let services = Services { auth, hostname, listeners: Arc::default() };
         let module =
             (smtp::MODULE.build)(config.parse().unwrap(), services).map_err(|error| error.to_string()).unwrap();
         let (certificate, tls) = certificate();
@@ -144,5 +145,7 @@ fn certificate() -> (rustls::pki_types::CertificateDer<'static>, TlsService) {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let certificate = made.cert.der().clone();
     let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.clone()], key);
-    (certificate, TlsService::new(Arc::new(config.unwrap()), protocol::Resumption::Service))
+    let service = TlsService::new(Arc::new(config.unwrap()), protocol::Resumption::Service);
+    let service = service.with_certificate(&certificate);
+    (certificate, service)
 }

@@ -5,6 +5,8 @@
 mod client;
 mod world;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use protocol::Closed;
 
 use client::Client;
@@ -86,7 +88,10 @@ async fn what_is_offered_depends_on_the_listener_and_on_tls() {
     client.dialog(&[("AUTH PLAIN", "503 5.5.1 ")]).await;
     client.send("EHLO c\r\n").await;
     let offered = client.reply().await;
-    assert!(offered.contains("AUTH PLAIN LOGIN") && !offered.contains("STARTTLS"), "{offered}");
+    assert!(
+        offered.contains("AUTH PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS\r\n") && !offered.contains("STARTTLS"),
+        "{offered}"
+    );
     client.dialog(&[("MAIL FROM:<alice@example.org>", "530 5.7.0 Authentication"), ("STARTTLS", "503 5.5.1 ")]).await;
 }
 
@@ -291,6 +296,66 @@ async fn plain_and_login_log_in_and_their_faults_are_told_apart() {
         .dialog(&[("EHLO c", "250-"), ("AUTH LOGIN", "334 "), ("YWxpY2U=", "334 "), ("c2VjcmV0LW9mLWFsaWNl", "235 ")])
         .await;
     client.dialog(&[("EHLO again", "250-"), ("MAIL FROM:<alice@example.org>", "250 2.1.0 ")]).await;
+}
+
+#[tokio::test]
+async fn scram_is_carried_line_by_line_and_its_faults_are_told_apart() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "submission", "max_errors = 100").await;
+    client.start_tls().await;
+    let encode = |text: &str| STANDARD.encode(text);
+    let first = |name: &str| format!("AUTH SCRAM-SHA-256 {}", encode(&format!("n,,n={name},r=abc")));
+    client
+        .dialog(&[
+            ("EHLO c", "250-"),
+            ("AUTH SCRAM-SHA-256", "334 \r\n"),
+            ("*", "501 5.7.0 "),
+            ("AUTH SCRAM-SHA-256 =", "501 5.5.2 "),
+            (&format!("AUTH SCRAM-SHA-256 {}", encode("y,,n=alice,r=abc")), "535 5.7.8 "),
+            (&format!("AUTH SCRAM-SHA-256-PLUS {}", encode("n,,n=alice,r=abc")), "501 5.5.2 "),
+            (&format!("AUTH SCRAM-SHA-256-PLUS {}", encode("p=tls-unique,,n=alice,r=abc")), "501 5.5.2 "),
+            (&first("alice"), "334 "),
+            ("", "501 5.5.2 "),
+        ])
+        .await;
+    for name in ["alice", "nobody"] {
+        for (mechanism, header) in [
+            ("SCRAM-SHA-256", "n,,"),
+            ("SCRAM-SHA-256-PLUS", "p=tls-exporter,,"),
+            ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,"),
+        ] {
+            client.send(format!("AUTH {mechanism} {}\r\n", encode(&format!("{header}n={name},r=abc")))).await;
+            let challenge = client.expect("334 ").await;
+            let challenge = STANDARD.decode(challenge[4..].trim_end()).unwrap();
+            let challenge = String::from_utf8(challenge).unwrap();
+            let (nonce, rest) = challenge.split_once(",s=").unwrap();
+            assert!(nonce.len() == 2 + 3 + 24 && rest.len() == 24 + 8 && rest.ends_with(",i=15000"), "{challenge}");
+            // A proof of nothing: 32 octets of zeros. Without channel binding it is the proof that is wrong.
+            let last = format!("c={},{nonce},p={}=", encode(header), "A".repeat(43));
+            client.dialog(&[(&encode(&last), "535 5.7.8 Authentication credentials invalid\r\n")]).await;
+        }
+    }
+    client.dialog(&[("AUTH PLAIN AGFsaWNlAHNlY3JldC1vZi1hbGljZQ==", "235 2.7.0 ")]).await;
+    assert_eq!(world.refusals("auth.login").await, 5, "a downgrade, and four bindings that are not");
+}
+
+#[tokio::test]
+async fn an_app_password_that_may_only_read_sends_nothing() {
+    let world = World::new().await;
+    world.read_only("abcd-efgh-jkmn").await;
+    let mut client = Client::connect(&world, "submission").await;
+    client.start_tls().await;
+    let response = STANDARD.encode("\0alice\0abcdefghjkmn");
+    client
+        .dialog(&[
+            ("EHLO c", "250-"),
+            (&format!("AUTH PLAIN {response}"), "235 2.7.0 "),
+            ("MAIL FROM:<alice@example.org>", "550 5.7.1 This app password may only read"),
+            ("MAIL FROM:<>", "550 5.7.1 This app password may only read"),
+            ("RCPT TO:<bob@example.org>", "503 5.5.1 "),
+        ])
+        .await;
+    assert_eq!(world.refusals("mail.sender").await, 2);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Authority, Secret};
-use storage::{Actor, NewAccount, Options, Peer, Role, Store};
+use storage::{Actor, NewAccount, Options, Role, Scope, Store};
 use tempfile::TempDir;
 
 /// The store and who decides over it; gone with the test.
@@ -23,14 +23,22 @@ impl World {
         // Cheap passwords: what they cost is not tested here.
         let config = auth::Config { argon2_memory: 64, argon2_passes: 1, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), config, Duration::from_secs(60)).unwrap();
-        let actor = Actor { account: None, name: String::new(), peer: Peer::command_line() };
+        let actor = Actor::command_line();
         store.add_domain(&actor, "example.org").await.unwrap();
         for (name, quota) in [("alice", None), ("bob", None), ("full", Some(2000))] {
-            let verifier = authority.verifier(Secret::new(format!("secret-of-{name}"))).await.unwrap();
+            let verifier = authority.verifier(name, Secret::new(format!("secret-of-{name}"))).await.unwrap();
             let new = NewAccount { name: name.to_owned(), role: Role::User, quota, verifier: Some(verifier) };
             store.add_account(&actor, new).await.unwrap();
         }
         World { authority, store, folder }
+    }
+
+    /// Gives alice an app password that may only read.
+    pub(crate) async fn read_only(&self, text: &str) {
+        let account = self.store.account("alice").await.unwrap().unwrap();
+        let scope = Scope { read_only: true, ..Scope::default() };
+        let made = self.authority.app_password(&account, &Secret::new(text.into()), "reader".into(), scope).await;
+        self.store.add_app_password(&Actor::command_line(), "alice", made.unwrap()).await.unwrap();
     }
 
     /// The messages of an account, as they are stored.

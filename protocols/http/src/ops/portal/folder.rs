@@ -11,7 +11,9 @@ use crate::body::Body;
 use crate::codec::encode_path;
 use crate::ops::content::{self, Audience, File};
 use crate::ops::home_path;
+use crate::ops::setup::{self, Offers};
 use crate::reply::Refusal;
+use crate::session::Link;
 use auth::WebSession;
 
 /// How many entries one page shows.
@@ -42,8 +44,21 @@ pub(crate) struct Step<'a> {
     pub(crate) link: String,
 }
 
+/// What a mail client has to be told.
+pub(crate) struct Mail<'a> {
+    pub(crate) offers: &'a Offers,
+    pub(crate) address: String,
+    /// Where Apple's profile for the address is.
+    pub(crate) profile: Option<String>,
+}
+
 /// `GET /files/PATH`.
-pub(super) async fn answer(head: &Parts, session: &WebSession, encoded: &str) -> Result<Response<Body>, Refusal> {
+pub(super) async fn answer(
+    link: &Link,
+    head: &Parts,
+    session: &WebSession,
+    encoded: &str,
+) -> Result<Response<Body>, Refusal> {
     let path = home_path(encoded)?;
     let home = &session.session.home;
     let folder = match home.open(&path).await {
@@ -69,7 +84,19 @@ pub(super) async fn answer(head: &Parts, session: &WebSession, encoded: &str) ->
     };
     let (title, steps) = (if path.is_root() { "Files" } else { path.name() }, steps(&path));
     let here = link_to("", &path, true);
-    Ok(pages::page(&FolderPage { session, title, steps, here, used, entries: page.entries, next: page.next }))
+    let mail = if path.is_root() { mail(link, head, session).await? } else { None };
+    Ok(pages::page(&FolderPage { session, title, steps, here, used, entries: page.entries, next: page.next, mail }))
+}
+
+/// How to set up a mail client, where there is mail.
+async fn mail<'a>(link: &'a Link, head: &Parts, session: &WebSession) -> Result<Option<Mail<'a>>, Refusal> {
+    let offers = &link.server.offers;
+    let domain = setup::domain_asked(link, head).await?.filter(|_| !offers.is_empty());
+    Ok(domain.map(|domain| {
+        let address = format!("{}@{domain}", session.session.principal.name);
+        let profile = setup::profile_link(offers, &address);
+        Mail { offers, address, profile }
+    }))
 }
 
 /// The page of a folder that `query` asks for: `after=NAME`, or the first.

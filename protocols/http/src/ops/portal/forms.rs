@@ -1,21 +1,17 @@
 //! Forms: read within bounds, and only from our own pages.
 
-use std::time::Duration;
-
 use auth::WebSession;
 use http::request::Parts;
 use http::{HeaderName, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use subtle::ConstantTimeEq;
 
+use crate::ops::whole_body;
 use crate::reply::Refusal;
 use crate::session::authority;
 
 /// The longest form.
 const LIMIT: usize = 64 << 10;
-/// How long a form may take to come.
-const TIME: Duration = Duration::from_secs(30);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The fields of a form.
@@ -29,10 +25,8 @@ impl Form {
         if kind.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this is not a form"));
         }
-        let whole = tokio::time::timeout(TIME, Limited::new(body, LIMIT).collect()).await;
-        let whole = whole.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the form came too slowly"))?;
-        let whole = whole.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too long"))?;
-        Ok(Form(form_urlencoded::parse(&whole.to_bytes()).into_owned().collect()))
+        let whole = whole_body(body, LIMIT).await?;
+        Ok(Form(form_urlencoded::parse(&whole).into_owned().collect()))
     }
 
     /// The value of a field; empty when the form does not have it.

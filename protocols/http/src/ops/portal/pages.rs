@@ -5,7 +5,7 @@ use auth::WebSession;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::assets::VERSION;
-use super::folder::{Entry, Step};
+use super::folder::{Entry, Mail, Step};
 use super::login::sentence;
 use crate::body::Body;
 use crate::ops::content::NOSNIFF;
@@ -39,6 +39,7 @@ pub(super) struct FolderPage<'a> {
     pub(super) used: String,
     pub(super) entries: Vec<Entry>,
     pub(super) next: Option<String>,
+    pub(super) mail: Option<Mail<'a>>,
 }
 
 #[derive(Template)]

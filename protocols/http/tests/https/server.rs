@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Authority, Peer, Role, Secret};
-use protocol::{Conn, Ends, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
+use auth::{Authority, Role, Secret};
+use protocol::{Conn, Ends, Listener, Offered, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use storage::{Actor, NewAccount, Options, Store};
@@ -13,7 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
-const CONFIG: &str = "redirect_port = 8443\nmax_upload = 1048576";
+const CONFIG: &str = "redirect_port = 8443\nmax_upload = 1048576\nmail_host = \"mail.example\"";
+/// What clients are told of.
+const LISTENERS: &[Offered] = &[
+    Offered { protocol: "imap", port: 143, tls: TlsMode::Starttls },
+    Offered { protocol: "imap", port: 993, tls: TlsMode::Implicit },
+    Offered { protocol: "pop3", port: 110, tls: TlsMode::None },
+    Offered { protocol: "submission", port: 465, tls: TlsMode::Implicit },
+];
 const QUOTA: i64 = 800_000;
 
 pub(crate) struct Server {
@@ -41,7 +48,7 @@ impl Server {
         let store = Store::open(options).await.unwrap();
         let cheap = auth::Config { argon2_memory: 8, argon2_passes: 1, ..auth::Config::default() };
         let authority = Authority::new(store.clone(), cheap, Duration::from_secs(3600)).unwrap();
-        let verifier = authority.verifier(Secret::new("the password".into())).await.unwrap();
+        let verifier = authority.verifier("alice", Secret::new("the password".into())).await.unwrap();
         let alice = NewAccount { name: "alice".into(), role: Role::User, quota: Some(QUOTA), verifier: Some(verifier) };
         store.add_account(&administrator(), alice).await.unwrap();
 
@@ -53,7 +60,7 @@ impl Server {
         roots.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
 
-        let services = Services { auth: authority, hostname: "localhost".into() };
+        let services = Services { auth: authority, hostname: "localhost".into(), listeners: LISTENERS.into() };
         let web = (http_files::MODULE.build)(CONFIG.parse().unwrap(), services).unwrap();
         let (trigger, stop) = Shutdown::channel();
         let service = TlsService::new(Arc::new(config), protocol::Resumption::Service);
@@ -142,7 +149,7 @@ impl Server {
 }
 
 fn administrator() -> Actor {
-    Actor { account: None, name: String::new(), peer: Peer::command_line() }
+    Actor::command_line()
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &[u8], body: &[u8]) -> Reply {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod server;
+mod setup;
 
 use server::{Reply, Server, basic, field};
 
@@ -157,6 +158,8 @@ async fn the_portal_takes_changes_from_its_own_pages_alone() {
     assert_eq!(files.status, 200);
     assert!(files.field("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
     let files = String::from_utf8(files.body).unwrap();
+    assert!(files.contains("<code>alice@localhost</code>") && files.contains("port 993, SSL/TLS"), "{files}");
+    assert!(files.contains("href=\"/email.mobileconfig?email=alice%40localhost\""), "{files}");
     let csrf = field(&files, "data-csrf=\"");
     let upload = |more: &str| {
         let head = format!("PUT /files/a HTTP/1.1\r\n{cookie}{more}Content-Length: 1\r\n");

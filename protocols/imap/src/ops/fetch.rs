@@ -1,0 +1,361 @@
+//! FETCH (RFC 9051 §6.4.5): whole ranges of messages at once, what is known of them read ahead while the part before is
+//! written.
+
+mod describe;
+mod section;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::ReadError;
+use storage::message::{MessageEnvelope, Structure};
+use storage::{Details, FlagChange, Flags, Mailbox, Message, Uids, View, Wanted};
+use tokio::task::JoinHandle;
+
+use crate::codec::sequence::compact;
+use crate::codec::{Item, Numbers, Section, SectionText};
+use crate::reply::{Reply, date_time, put_string};
+use crate::selected::{Ranges, Selected};
+use crate::session::{Context, Outcome, enable_condstore, finish, gone};
+
+/// How many messages are read at once.
+const BATCH: u32 = 200;
+
+/// What FETCH asks for.
+pub(crate) struct Fetch {
+    pub(crate) uid: bool,
+    pub(crate) numbers: Numbers,
+    pub(crate) items: Vec<Item>,
+    pub(crate) changed_since: Option<u64>,
+    pub(crate) vanished: bool,
+}
+
+/// FETCH.
+pub(crate) async fn fetch(context: &mut Context<'_>, selected: &mut Selected, fetch: Fetch) -> Outcome {
+    if fetch.vanished && !(fetch.uid && context.user.enabled.qresync && fetch.changed_since.is_some()) {
+        return Ok(Reply::bad("VANISHED goes with UID FETCH, CHANGEDSINCE and QRESYNC enabled"));
+    }
+    let mut ranges = match selected.numbers(&fetch.numbers, fetch.uid) {
+        Ok(ranges) => ranges,
+        Err(reply) => return Ok(reply),
+    };
+    if let Some(modseq) = fetch.changed_since {
+        enable_condstore(context, selected);
+        if fetch.vanished
+            && let Err(error) = tell_vanished(context, selected, &fetch.numbers, modseq).await
+        {
+            return Ok(gone(context.wire, &error));
+        }
+        let view = &selected.view;
+        let numbers = ranges.iter().flat_map(|&(from, to)| view.range(from, to));
+        let changed = numbers.filter(|(_, message)| message.modseq > modseq);
+        ranges = crate::selected::ranges(changed.map(|(number, _)| number));
+    }
+    if fetch.items.contains(&Item::ModSeq) {
+        enable_condstore(context, selected);
+    }
+    let mut plan = Plan::new(&fetch, context.user.enabled.condstore);
+    if plan.sees && !selected.read_only {
+        plan.seen = match see(context, selected, &ranges, fetch.uid).await {
+            Ok(seen) => seen,
+            Err(error) => return Ok(gone(context.wire, &error)),
+        };
+    }
+    let missing = plan.run(context, selected, &ranges).await?;
+    let outcome = match missing {
+        Missing::None => Reply::ok("Fetched"),
+        Missing::Some => Reply::no("Some messages were expunged meanwhile").with("EXPUNGEISSUED"),
+        Missing::Encoding => Reply::no("A part has an encoding that cannot be taken off").with("UNKNOWN-CTE"),
+        Missing::Failed(reply) => reply,
+    };
+    // Expunges are told by the command with UIDs alone.
+    Ok(finish(context, selected, fetch.uid, outcome).await)
+}
+
+async fn tell_vanished(
+    context: &mut Context<'_>,
+    selected: &Selected,
+    numbers: &Numbers,
+    modseq: u64,
+) -> Result<(), storage::Error> {
+    let Numbers::Set(set) = numbers else { return Ok(()) };
+    let of = set.resolve(selected.view.uidnext.saturating_sub(1).max(1));
+    let vanished = selected.mailbox.vanished(modseq).await?;
+    let gone = super::select::vanished_uids(&selected.view, &of, vanished);
+    if !gone.is_empty() {
+        context.wire.untagged(format!("VANISHED (EARLIER) {}", compact(gone.into_iter())));
+    }
+    Ok(())
+}
+
+/// Sets `\Seen` on the messages that lack it; which. That they have it is told with their content (RFC 9051 §6.4.5).
+async fn see(
+    context: &mut Context<'_>,
+    selected: &mut Selected,
+    ranges: &Ranges,
+    uid: bool,
+) -> Result<Uids, storage::Error> {
+    let view = &selected.view;
+    let messages = ranges.iter().flat_map(|&(from, to)| view.range(from, to));
+    let unseen = messages.filter(|(_, message)| !message.flags.has(Flags::SEEN)).map(|(number, _)| number);
+    let uids = view.uids(unseen);
+    if uids.is_empty() {
+        return Ok(uids);
+    }
+    selected.mailbox.flag(uids.clone(), FlagChange::Add, vec!["\\Seen".into()], None).await?;
+    let new = selected.newest(false).await?;
+    selected.note_recent(&context.user.enabled, &new).await?;
+    selected.tell(context.wire, &context.user.enabled, new, uid, |_, after| !is_among(&uids, after.uid));
+    Ok(uids)
+}
+
+fn is_among(uids: &Uids, uid: u32) -> bool {
+    let at = uids.partition_point(|&(_, to)| to < uid);
+    uids.get(at).is_some_and(|&(from, _)| from <= uid)
+}
+
+/// What is to be written of each message, and what that needs.
+struct Plan {
+    items: Vec<Item>,
+    wanted: Wanted,
+    /// Whether the content itself is needed.
+    content: bool,
+    /// Whether reading marks as read.
+    sees: bool,
+    /// The messages that it has marked.
+    seen: Uids,
+}
+
+/// What could not be answered.
+enum Missing {
+    None,
+    /// Messages that are gone.
+    Some,
+    /// Parts whose encoding is unknown.
+    Encoding,
+    Failed(Reply),
+}
+
+/// One message on its way out.
+struct Reading<'a> {
+    mailbox: &'a Mailbox,
+    message: &'a Message,
+    details: Option<&'a Details>,
+}
+
+impl Plan {
+    fn new(fetch: &Fetch, condstore: bool) -> Plan {
+        let mut plan =
+            Plan { items: Vec::new(), wanted: Wanted::default(), content: false, sees: false, seen: Uids::new() };
+        if fetch.uid && !fetch.items.contains(&Item::Uid) {
+            plan.items.push(Item::Uid);
+        }
+        for item in &fetch.items {
+            let whole = |text, peek| Item::Section(Section { part: vec![], text, partial: None, peek, binary: false });
+            // What IMAP4rev1 has other names for keeps its name in the answer.
+            let stands_for = match item {
+                Item::Rfc822 => whole(SectionText::All, false),
+                Item::Rfc822Header => whole(SectionText::Header, true),
+                Item::Rfc822Text => whole(SectionText::Text, false),
+                other => other.clone(),
+            };
+            plan.need(&stands_for);
+            plan.items.push(item.clone());
+        }
+        if condstore && fetch.changed_since.is_some() && !plan.items.contains(&Item::ModSeq) {
+            plan.items.push(Item::ModSeq);
+        }
+        plan
+    }
+
+    fn need(&mut self, item: &Item) {
+        match item {
+            Item::Envelope => self.wanted.envelope = true,
+            Item::Body | Item::BodyStructure => {
+                self.wanted.structure = true;
+            }
+            Item::EmailId | Item::ThreadId | Item::SaveDate => self.wanted.ids = true,
+            Item::Preview(_) => self.wanted.preview = true,
+            Item::BinarySize(_) => (self.wanted.structure, self.content) = (true, true),
+            Item::Section(section) => {
+                self.sees |= !section.peek;
+                let whole = section.part.is_empty();
+                match section.text {
+                    SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) if whole => {
+                        self.wanted.header = true;
+                    }
+                    SectionText::All if whole => self.content = true,
+                    _ => (self.wanted.structure, self.content) = (true, true),
+                }
+            }
+            Item::Uid | Item::Flags | Item::InternalDate | Item::Size | Item::ModSeq => {}
+            Item::Rfc822 | Item::Rfc822Header | Item::Rfc822Text => {}
+        }
+    }
+
+    /// Writes all messages of the ranges.
+    async fn run(&self, context: &mut Context<'_>, selected: &Selected, ranges: &Ranges) -> Result<Missing, ReadError> {
+        let (mailbox, view) = (&selected.mailbox, &selected.view);
+        let mut missing = Missing::None;
+        let mut batches: VecDeque<(u32, u32)> = VecDeque::new();
+        for &(from, to) in ranges {
+            batches.extend((from..=to).step_by(BATCH as usize).map(|first| (first, to.min(first + BATCH - 1))));
+        }
+        let mut ahead = batches.front().and_then(|batch| self.read(mailbox, view, *batch));
+        while let Some((from, to)) = batches.pop_front() {
+            let details = match ahead.take() {
+                Some(reading) => match reading.await {
+                    Ok(Ok(details)) => Some(details),
+                    Ok(Err(error)) => return Ok(Missing::Failed(Reply::from(&error))),
+                    Err(error) => return Ok(Missing::Failed(Reply::from(&storage::Error::internal(error)))),
+                },
+                None => None,
+            };
+            ahead = batches.front().and_then(|batch| self.read(mailbox, view, *batch));
+            for (number, message) in view.range(from, to) {
+                let known = details.as_ref().map(|details| {
+                    details.binary_search_by_key(&message.uid, |known| known.uid).ok().map(|at| &details[at])
+                });
+                // Expunged since the client was told last: what is kept for a while is told once more.
+                let kept = match known {
+                    Some(None) => match mailbox.details_of_gone(message).await {
+                        Ok(Some(kept)) => Some(kept),
+                        Ok(None) => {
+                            missing = Missing::Some;
+                            continue;
+                        }
+                        Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
+                    },
+                    _ => None,
+                };
+                let reading = Reading { mailbox, message, details: kept.as_ref().or(known.flatten()) };
+                match self.put(context, selected, number, &reading).await? {
+                    Missing::None => {}
+                    Missing::Failed(reply) => return Ok(Missing::Failed(reply)),
+                    other => missing = other,
+                }
+                context.wire.relieve().await?;
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Begins to read what is known of a batch; `None` when nothing of it is wanted.
+    fn read(
+        &self,
+        mailbox: &Mailbox,
+        view: &Arc<View>,
+        (from, to): (u32, u32),
+    ) -> Option<JoinHandle<Result<Vec<Details>, storage::Error>>> {
+        if self.wanted.is_nothing() {
+            return None;
+        }
+        let (first, last) = (view.message(from)?.uid, view.message(to)?.uid);
+        let (mailbox, wanted) = (mailbox.clone(), self.wanted);
+        Some(tokio::spawn(async move { mailbox.details(first, last, wanted).await }))
+    }
+
+    /// Writes one message.
+    async fn put(
+        &self,
+        context: &mut Context<'_>,
+        selected: &Selected,
+        number: u32,
+        reading: &Reading<'_>,
+    ) -> Result<Missing, ReadError> {
+        let content = if self.content {
+            match reading.mailbox.content(reading.message).await {
+                Ok(content) => Some(content),
+                Err(storage::Error::NotFound) => return Ok(Missing::Some),
+                Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
+            }
+        } else {
+            None
+        };
+        let structure: Option<Structure> = reading
+            .details
+            .filter(|_| self.wanted.structure)
+            .and_then(|details| serde_json::from_str(&details.structure).ok());
+        let source = section::Source { reading, content, structure };
+        // Nothing of such a message is told: what is written already may be sent already.
+        if self.items.iter().any(|item| source.is_undecodable(item)) {
+            return Ok(Missing::Encoding);
+        }
+        context.wire.out.extend_from_slice(format!("* {number} FETCH (").as_bytes());
+        if is_among(&self.seen, reading.message.uid) && !self.items.contains(&Item::Flags) {
+            selected.put_flag_list(&mut context.wire.out, &selected.view.keywords, reading.message);
+            context.wire.out.push(b' ');
+        }
+        for (at, item) in self.items.iter().enumerate() {
+            if at > 0 {
+                context.wire.out.push(b' ');
+            }
+            match section::asked(item) {
+                Some((label, section)) => {
+                    if let Some(error) = section::put(context.wire, &source, &label, &section).await? {
+                        return Ok(Missing::Failed(Reply::from(&error)));
+                    }
+                }
+                None => self.put_known(&mut context.wire.out, context.user.enabled.utf8(), selected, item, &source),
+            }
+            // Items may be many and each as long as a header.
+            context.wire.relieve().await?;
+        }
+        context.wire.out.extend_from_slice(b")\r\n");
+        Ok(Missing::None)
+    }
+
+    /// Writes an item that needs no content.
+    fn put_known(&self, out: &mut Vec<u8>, utf8: bool, selected: &Selected, item: &Item, source: &section::Source<'_>) {
+        let (message, details) = (source.reading.message, source.reading.details);
+        match item {
+            Item::Uid => out.extend_from_slice(format!("UID {}", message.uid).as_bytes()),
+            Item::Flags => selected.put_flag_list(out, &selected.view.keywords, message),
+            Item::InternalDate => {
+                out.extend_from_slice(format!("INTERNALDATE {}", date_time(message.received)).as_bytes());
+            }
+            Item::Size => out.extend_from_slice(format!("RFC822.SIZE {}", message.size).as_bytes()),
+            Item::ModSeq => out.extend_from_slice(format!("MODSEQ ({})", message.modseq).as_bytes()),
+            Item::Envelope => {
+                let envelope: MessageEnvelope =
+                    details.and_then(|details| serde_json::from_str(&details.envelope).ok()).unwrap_or_default();
+                out.extend_from_slice(b"ENVELOPE ");
+                describe::put_envelope(out, &envelope, utf8);
+            }
+            Item::Body | Item::BodyStructure => {
+                let extended = *item == Item::BodyStructure;
+                out.extend_from_slice(if extended { b"BODYSTRUCTURE " } else { b"BODY " });
+                describe::put_structure(out, source.structure.as_ref(), extended, utf8);
+            }
+            Item::EmailId => {
+                let hash = details.map(|details| details.hash.as_slice()).unwrap_or_default();
+                out.extend_from_slice(format!("EMAILID ({})", email_id(hash)).as_bytes());
+            }
+            Item::ThreadId => {
+                let thread = details.map_or(0, |details| details.thread);
+                out.extend_from_slice(format!("THREADID ({})", thread_id(thread)).as_bytes());
+            }
+            Item::SaveDate => {
+                let saved = details.map(|details| details.saved).unwrap_or_default();
+                out.extend_from_slice(format!("SAVEDATE {}", date_time(saved)).as_bytes());
+            }
+            Item::Preview(_) => {
+                out.extend_from_slice(b"PREVIEW ");
+                let preview = details.map(|details| details.preview.as_bytes()).unwrap_or_default();
+                put_string(out, preview, utf8);
+            }
+            Item::Section(_) | Item::BinarySize(_) | Item::Rfc822 | Item::Rfc822Header | Item::Rfc822Text => {}
+        }
+    }
+}
+
+/// The identifier of a content (RFC 8474 §5.1): the start of its hash, so that it is the same wherever it is copied.
+pub(crate) fn email_id(hash: &[u8]) -> String {
+    let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("E{digits}")
+}
+
+/// The identifier of a thread (RFC 8474 §5.2).
+pub(crate) fn thread_id(thread: i64) -> String {
+    format!("T{:016x}", thread as u64)
+}

@@ -1,0 +1,56 @@
+//! What is offered: CAPA (RFC 2449), and AUTH without a mechanism.
+
+use crate::Pop3;
+use crate::ops::Outcome;
+use crate::reply::Reply;
+use crate::session::{State, can_start_tls};
+use crate::wire::Wire;
+
+/// Tells what can be used on this connection. What only a log-in needs is told after it too (RFC 2449 §5).
+pub(crate) async fn capa(pop3: &Pop3, wire: &mut Wire, state: State) -> Outcome {
+    let mut capabilities: Vec<String> = [
+        "TOP",
+        "UIDL",
+        "RESP-CODES",
+        "AUTH-RESP-CODE",
+        "PIPELINING",
+        "EXPIRE NEVER",
+        "UTF8 USER",
+        "IMPLEMENTATION Wharfinger",
+    ]
+    .map(str::to_owned)
+    .into();
+    if matches!(state, State::Authorization | State::Named(_)) && can_start_tls(wire) {
+        capabilities.push("STLS".to_owned());
+    }
+    let mechanisms = offered(pop3, wire);
+    if !mechanisms.is_empty() {
+        capabilities.push("USER".to_owned());
+        capabilities.push(format!("SASL {}", mechanisms.join(" ")));
+    }
+    list(wire, "Capabilities follow", &capabilities).await?;
+    Ok((state, None))
+}
+
+/// Lists the mechanisms for clients that ask for them as they did before there was CAPA.
+pub(crate) async fn mechanisms(pop3: &Pop3, wire: &mut Wire, state: State) -> Outcome {
+    let mechanisms = offered(pop3, wire);
+    list(wire, "Mechanisms follow", &mechanisms).await?;
+    Ok((state, None))
+}
+
+fn offered(pop3: &Pop3, wire: &Wire) -> Vec<&'static str> {
+    pop3.services.auth.mechanisms(wire.conn.peer(), &wire.conn.channel_binding())
+}
+
+async fn list(wire: &mut Wire, title: &'static str, lines: &[impl AsRef<str>]) -> std::io::Result<()> {
+    wire.put(&Reply::ok(title));
+    wire.fill(|out| {
+        for line in lines {
+            out.extend_from_slice(line.as_ref().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b".\r\n");
+    })
+    .await
+}

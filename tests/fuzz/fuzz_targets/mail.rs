@@ -1,0 +1,35 @@
+//! Messages: whatever they are, the parts lie within each other, the JSON comes back, and the text has an end.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[allow(dead_code, unused_imports)]
+#[path = "../../../storage/src/mail/parse/mod.rs"]
+mod parse;
+
+use parse::{MessageEnvelope, Structure};
+
+fuzz_target!(|message: &[u8]| {
+    let parsed = parse::parse(message);
+    let envelope: MessageEnvelope = serde_json::from_str(&parsed.envelope).expect("an envelope comes back");
+    parse::sent_date(&envelope);
+    let subject = parse::decoded(envelope.subject.as_deref().unwrap_or_default());
+    let base = parse::base_subject(&subject);
+    assert!(base.text.len() <= subject.len(), "a base subject is a part of it");
+    assert!(!parsed.preview.contains(char::is_control) && parsed.preview.chars().count() <= 256);
+    assert!(parsed.ids.references.len() <= 20);
+
+    let structure: Structure = serde_json::from_str(&parsed.structure).expect("a structure comes back");
+    assert!(!structure.parts.is_empty() && structure.parts.len() <= 1000);
+    for (number, part) in structure.parts.iter().enumerate() {
+        assert!(part.header <= part.body && part.body <= part.end && part.end <= message.len());
+        for &child in &part.children {
+            let inner = &structure.parts[child];
+            assert!(child > number && part.body <= inner.header && inner.end <= part.end, "a part lies in its parent");
+        }
+        parse::decode_transfer(part.encoding_or_default(), &message[part.body()]);
+    }
+    let text = parse::text(message, &structure);
+    assert!(text.header.len() + text.body.len() <= 4 << 20);
+});
