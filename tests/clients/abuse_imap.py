@@ -377,6 +377,7 @@ def guessing(report, daemon):
             times[name].append(time.time() - begun)
             said.setdefault(name, []).append(answer.split(b"]")[0].split(b" ", 1)[1])
             client.close()
+    # Past 100 failures of an account the answer hangs on the second in which it is asked, so only what is said counts.
     same = {name: sorted(set(answers)) for name, answers in said.items()}
     report.check("IMAP: unknown users are told what known ones are", same["guessed"] == same["nobody"]
                  and said["guessed"][:90] == said["nobody"][:90], same)

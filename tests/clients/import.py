@@ -2,7 +2,7 @@
 what is exported it can read, and what is exported and imported again is the same to the byte. Imports and exports that
 were killed are run again: nothing is there twice, nothing is lost."""
 
-import base64, collections, http.client, mailbox, os, pathlib, subprocess, time
+import base64, collections, http.client, mailbox, os, pathlib, re, subprocess, time
 
 import ftps
 from harness import BINARY, Daemon, Report, run
@@ -217,8 +217,11 @@ def interrupted(report, daemon):
         report.check(f"{what} is killed in the middle of an import ({had} of {MANY} messages)", reached and had < MANY)
     begun, had = time.time(), count(daemon, "dave")
     line = daemon.cli("import", "maildir", "dave", str(folder)).stdout.splitlines()[0]
-    report.check(f"run again, it goes on where it was, {(time.time() - begun) * 1000 / max(1, MANY - had):.1f} ms each",
-                 line == f"{MANY - had} messages imported, {had} were there already", line)
+    counts = re.fullmatch(r"(\d+) messages imported, (\d+) were there already", line)
+    added, there = map(int, counts.groups()) if counts else (0, 0)
+    # The daemon ends the batch it was in when the command line was killed, so there may be more than were counted.
+    report.check(f"run again, it goes on where it was, {(time.time() - begun) * 1000 / max(1, added):.1f} ms each",
+                 added + there == MANY and there >= had > 0, (line, had))
     found = stored(daemon, "dave")
     dates = {seconds for _, _, seconds, _ in found}
     report.check("nothing is there twice, nothing is lost", sum(found.values()) == len(found) == len(dates) == MANY,
