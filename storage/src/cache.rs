@@ -13,7 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::db::Change;
-use crate::mail::{Lives, Maildrops};
+use crate::mail::{Lives, Maildrops, Vocabularies, vocabularies};
 use crate::{Node, VPath};
 
 /// Generations are kept for groups of accounts, so that their number does not grow with the accounts.
@@ -30,6 +30,7 @@ pub(crate) struct Caches {
     contents: Cache<i64, Bytes, ByLength>,
     lives: Lives,
     maildrops: Maildrops,
+    vocabularies: Vocabularies,
 }
 
 #[derive(Clone)]
@@ -49,6 +50,7 @@ impl Caches {
             contents: Cache::with_weighter(1000, CONTENTS, ByLength),
             lives: Lives::new(),
             maildrops: Maildrops::default(),
+            vocabularies: vocabularies(),
         }
     }
 
@@ -77,6 +79,11 @@ impl Caches {
     /// The maildrops that are locked.
     pub(crate) fn maildrops(&self) -> &Maildrops {
         &self.maildrops
+    }
+
+    /// The words of those accounts that were searched last.
+    pub(crate) fn vocabularies(&self) -> &Vocabularies {
+        &self.vocabularies
     }
 
     /// What stood at `path` in this generation of the account.

@@ -178,10 +178,12 @@ CREATE TABLE documents (                 -- a message's content as an account's 
 );
 CREATE INDEX documents_tail ON documents (account, id) WHERE indexed <> 1;
 CREATE TABLE terms (                     -- every word of an account's mail
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
     account BIGINT NOT NULL,
     term    TEXT   NOT NULL,
-    PRIMARY KEY (account, term)
-) WITHOUT ROWID;
+    UNIQUE (account, term)
+);
+CREATE INDEX terms_account ON terms (account, id);
 
 -- The words of each document in two fields, each with the account's number before it; the text itself is not kept.
 CREATE VIRTUAL TABLE texts USING fts5 (

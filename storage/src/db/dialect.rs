@@ -64,6 +64,14 @@ impl Dialect {
         }
     }
 
+    /// The words of the account `$1` behind the row `$2`, with spaces between them.
+    pub(crate) fn terms(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "SELECT group_concat(term, ' ') FROM terms WHERE account = $1 AND id > $2",
+            Dialect::Postgres => "SELECT string_agg(term, ' ') FROM terms WHERE account = $1 AND id > $2",
+        }
+    }
+
     /// Indexes document `$1` by the words of its header `$2` and its body `$3`.
     pub(crate) fn add_text(self) -> &'static str {
         match self {

@@ -39,7 +39,7 @@ pub use search::Field;
 pub use undelete::Expunged;
 pub use view::{Diff, Flags, Message, View};
 
-pub(crate) use index::{Turn, forget_documents};
+pub(crate) use index::{Turn, Vocabularies, forget_documents, vocabularies};
 pub(crate) use live::Lives;
 pub(crate) use mailboxes::create_first;
 pub(crate) use maildrop::Maildrops;

@@ -1,6 +1,6 @@
 //! Which messages of a mailbox hold a text.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::index::{Candidates, fold};
 use super::live::Mailbox;
@@ -59,22 +59,12 @@ impl Mailbox {
     }
 
     /// Asks the index, where it is about more than a few messages.
-    async fn ask(&self, field: Field, needle: &str, messages: usize) -> Result<Asked, Error> {
-        let Candidates { found, certain, unknown } = if messages > FEW {
-            self.mail.store.search_words(self.mail.account, field, needle).await?
-        } else {
-            Candidates::all()
-        };
-        let unknown = unknown.map(|unknown| unknown.into_iter().collect());
-        Ok(Asked { found: found.into_iter().collect(), certain, unknown })
+    async fn ask(&self, field: Field, needle: &str, messages: usize) -> Result<Candidates, Error> {
+        if messages <= FEW {
+            return Ok(Candidates::all());
+        }
+        self.mail.store.search_words(self.mail.account, field, needle).await
     }
-}
-
-/// What the index answered.
-struct Asked {
-    found: HashSet<i64>,
-    certain: bool,
-    unknown: Option<HashSet<i64>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +74,13 @@ enum Answer {
     HoldsNot,
 }
 
-impl Asked {
+impl Candidates {
     fn of(&self, blob: i64) -> Answer {
-        match (self.found.contains(&blob), &self.unknown) {
+        let among = |blobs: &Vec<i64>| blobs.binary_search(&blob).is_ok();
+        match (among(&self.found), &self.unknown) {
             (true, _) if self.certain => Answer::Holds,
             (true, _) | (false, None) => Answer::MayHold,
-            (false, Some(unknown)) if unknown.contains(&blob) => Answer::MayHold,
+            (false, Some(unknown)) if among(unknown) => Answer::MayHold,
             (false, Some(_)) => Answer::HoldsNot,
         }
     }

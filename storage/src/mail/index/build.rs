@@ -68,6 +68,7 @@ impl Store {
     /// When the store fails.
     pub async fn index_some(&self, limit: i64) -> Result<usize, Error> {
         let mut turn = self.index_turn().lock().await;
+        // The first condition is that of the index on the rows, which is not seen to follow from the second.
         let sql =
             "SELECT id, account, blob FROM documents WHERE indexed <> 1 AND indexed = 0 ORDER BY account, id LIMIT $1";
         let waiting =
@@ -287,12 +288,11 @@ fn reset(tx: &mut Tx<'_>, account: Option<i64>, after: i64) -> Result<(Option<i6
     Ok((some.last().map(|(id, _, _)| *id), number))
 }
 
-/// Removes some words of an account; how many.
+/// Removes some words of an account, the first of all first, by which it is seen that the others are not to be counted
+/// on either; how many.
 fn remove_terms(tx: &mut Tx<'_>, account: i64) -> Result<usize, Error> {
-    tx.execute(
-        "DELETE FROM terms WHERE account = $1 AND term IN (SELECT term FROM terms WHERE account = $1 LIMIT $2)",
-        params![account, FORGOTTEN * 4],
-    )
+    let sql = "DELETE FROM terms WHERE id IN (SELECT id FROM terms WHERE account = $1 ORDER BY id LIMIT $2)";
+    tx.execute(sql, params![account, FORGOTTEN * 4])
 }
 
 /// Forgets a content that is gone. Its words stay: others may have them.

@@ -2,10 +2,12 @@
 //! follows them: what it does not know yet is read. So a search is exact at any time, whatever the index holds.
 //!
 //! An account's words stand in `terms`, and each document's in `texts` with the account's number before them, so that
-//! nobody's search pays for another's mail. A word that is only a part of one is found by way of `terms`.
+//! nobody's search pays for another's mail. A word that is only a part of one is found by way of `terms`, which are in
+//! memory while an account is searched.
 
 mod build;
 mod query;
+mod vocabulary;
 mod words;
 
 use std::ops::Range;
@@ -22,6 +24,7 @@ pub use words::fold;
 
 pub(crate) use build::{Turn, forget_documents};
 pub(crate) use query::Candidates;
+pub(crate) use vocabulary::{Vocabularies, vocabularies};
 
 /// Up to this size a message is read where it is asked for; larger ones take turns on a thread of their own.
 const AT_ONCE: usize = 64 << 10;

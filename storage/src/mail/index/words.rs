@@ -74,13 +74,13 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// For LIKE.
+    /// What lies in such a word when there is a space before and behind it.
     pub(super) fn pattern(self, word: &str) -> String {
         match self {
-            Shape::Whole => word.to_owned(),
-            Shape::Start => format!("{word}%"),
-            Shape::End => format!("%{word}"),
-            Shape::Within => format!("%{word}%"),
+            Shape::Whole => format!(" {word} "),
+            Shape::Start => format!(" {word}"),
+            Shape::End => format!("{word} "),
+            Shape::Within => word.to_owned(),
         }
     }
 }
@@ -154,15 +154,15 @@ mod tests {
             let clues = Clues::of(&fold(needle));
             let mut all: Vec<String> = clues.all.iter().map(|clue| clue.shape.pattern(&clue.word)).collect();
             all.extend(clues.certain.then(|| "!".to_owned()));
-            all.join(" ")
+            all.join("|")
         };
-        assert_eq!(told("Foo"), "%foo% !");
-        assert_eq!(told("foo bar  baz"), "%foo bar baz%");
-        assert_eq!(told(" foo"), "foo%");
-        assert_eq!(told("foo."), "%foo");
-        assert_eq!(told("<a@b.example>"), "a b example");
+        assert_eq!(told("Foo"), "foo|!");
+        assert_eq!(told("foo bar  baz"), "foo | bar | baz");
+        assert_eq!(told(" foo"), " foo");
+        assert_eq!(told("foo."), "foo ");
+        assert_eq!(told("<a@b.example>"), " a | b | example ");
         assert_eq!(told("...") + &told(""), "");
-        assert_eq!(told(&"x".repeat(STEP)), format!("%{}% !", "x".repeat(STEP)));
-        assert_eq!(told(&"x".repeat(STEP + 1)), format!("%{}%", "x".repeat(STEP)));
+        assert_eq!(told(&"x".repeat(STEP)), format!("{}|!", "x".repeat(STEP)));
+        assert_eq!(told(&"x".repeat(STEP + 1)), "x".repeat(STEP));
     }
 }
