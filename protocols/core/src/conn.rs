@@ -173,7 +173,7 @@ impl Conn {
 
     /// Whether the client may begin TLS now.
     pub fn can_start_tls(&self) -> bool {
-        self.listener.mode == TlsMode::Starttls && !self.secure()
+        self.listener.mode == TlsMode::Starttls && self.listener.tls.is_some() && !self.secure()
     }
 
     /// Compresses everything that follows, in both directions (RFC 4978).

@@ -14,8 +14,10 @@ mod line;
 mod networks;
 mod pace;
 mod proxy;
+mod sasl;
 mod size;
 mod tls;
+mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,8 +33,10 @@ pub use ends::{Ends, Proxies, Unintroduced};
 pub use line::{Framer, Line, ReadError};
 pub use networks::{BadNetwork, Network, Networks};
 pub use pace::{Paced, Progress};
+pub use sasl::{Broken, Carrier, SASL_LINE};
 pub use size::Size;
 pub use tls::{Resumption, Stream, TlsService};
+pub use wire::{TlsWish, Wire};
 
 /// A future that owns what it needs, as trait objects must.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

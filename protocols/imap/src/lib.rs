@@ -11,7 +11,6 @@ mod ops;
 pub mod reply;
 mod selected;
 mod session;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use auth::Denied;
-use protocol::{Closed, ReadError};
+use protocol::{Broken, Closed, ReadError, Wire};
 use storage::{Error, Timestamp};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -78,6 +78,27 @@ impl Reply {
     }
 }
 
+/// What is said besides the last response to a command.
+pub(crate) trait Untagged {
+    /// Adds an untagged response, which stands between `* ` and the line's end.
+    fn untagged(&mut self, text: impl AsRef<[u8]>);
+
+    /// Asks for a literal that the client waits with.
+    fn invite(&mut self);
+}
+
+impl Untagged for Wire {
+    fn untagged(&mut self, text: impl AsRef<[u8]>) {
+        self.out.extend_from_slice(b"* ");
+        self.out.extend_from_slice(text.as_ref());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn invite(&mut self) {
+        self.out.extend_from_slice(b"+ Ready for the literal\r\n");
+    }
+}
+
 /// A text that is no command.
 impl From<&Fault> for Reply {
     fn from(fault: &Fault) -> Self {
@@ -125,6 +146,20 @@ impl From<&Denied> for Reply {
             Denied::Throttled { .. } | Denied::Unavailable(_) => "UNAVAILABLE",
         };
         Reply::no(sentence(&denied.to_string())).with(code)
+    }
+}
+
+/// A log-in came to no end (RFC 9051 §6.2.2).
+impl From<&Broken> for Reply {
+    fn from(broken: &Broken) -> Self {
+        match broken {
+            Broken::Cancelled => Reply::bad("Cancelled"),
+            Broken::TooLong => Reply::bad("The response is too long"),
+            Broken::BareLine => Reply::bad("A line ends in CRLF"),
+            Broken::Encoding => Reply::bad("The response is not base 64"),
+            Broken::Malformed(why) => Reply::bad(format!("The response cannot be read: {why}")),
+            Broken::Denied(denied) => Reply::from(denied),
+        }
     }
 }
 

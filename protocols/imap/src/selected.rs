@@ -1,14 +1,14 @@
 //! The mailbox that a session has open, as its client knows it.
 
+use protocol::Wire;
 use std::sync::Arc;
 
 use storage::{Error, Keywords, Mailbox, Message, Uids, View};
 
 use crate::codec::sequence::compact;
 use crate::codec::{Numbers, SequenceSet};
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 use crate::session::Enabled;
-use crate::wire::Wire;
 
 /// A mailbox that is open.
 pub(crate) struct Selected {

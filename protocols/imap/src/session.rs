@@ -5,7 +5,7 @@ mod collect;
 use std::sync::Arc;
 
 use auth::Principal;
-use protocol::{Closed, Conn, ReadError};
+use protocol::{Closed, Conn, ReadError, TlsWish, Wire};
 use storage::{Error, Mail};
 
 use crate::Imap;
@@ -14,9 +14,8 @@ use crate::codec::append::First;
 use crate::codec::{self, Command, Fault, Literal, Tagged};
 use crate::commands::{self, Phase};
 use crate::ops;
-use crate::reply::{self, Reply, Status};
+use crate::reply::{self, Reply, Status, Untagged};
 use crate::selected::Selected;
-use crate::wire::Wire;
 
 use collect::Collected;
 
@@ -309,18 +308,16 @@ impl Session {
 
     /// STARTTLS, up to the reply that the handshake follows.
     async fn offer_tls(&mut self, tag: &str) -> Turn {
-        if self.wire.conn.secure() {
-            return self.answer(tag, Reply::bad("TLS is active already")).await;
-        }
-        if !self.wire.conn.can_start_tls() || self.wire.conn.listener().tls.is_none() {
-            return self.answer(tag, Reply::bad("TLS is not available here")).await;
-        }
-        // Octets behind the command were sent in the clear, perhaps by somebody else: an attack or a client that is
-        // badly broken, and neither is gone on with (RFC 9051 §6.2.1, CVE-2011-0411).
-        if self.wire.conn.has_input() {
-            let (auth, peer) = (self.imap.services.auth.clone(), self.wire.conn.peer().clone());
-            auth.refusal(&peer, None, "imap.starttls", "", "octets in the clear behind STARTTLS").await;
-            return self.answer(tag, Reply::bad("Nothing may follow STARTTLS; goodbye").closing(Closed::Abuse)).await;
+        match self.wire.tls_wish() {
+            TlsWish::Granted => {}
+            TlsWish::Active => return self.answer(tag, Reply::bad("TLS is active already")).await,
+            TlsWish::Unavailable => return self.answer(tag, Reply::bad("TLS is not available here")).await,
+            TlsWish::Injected => {
+                let (auth, peer) = (self.imap.services.auth.clone(), self.wire.conn.peer().clone());
+                auth.refusal(&peer, None, "imap.starttls", "", "octets in the clear behind STARTTLS").await;
+                let reply = Reply::bad("Nothing may follow STARTTLS; goodbye");
+                return self.answer(tag, reply.closing(Closed::Abuse)).await;
+            }
         }
         Reply::ok("Begin TLS now").write(tag, &mut self.wire.out);
         match self.wire.flush().await {
@@ -329,16 +326,9 @@ impl Session {
         }
     }
 
-    /// The handshake; a new session follows it, so that nothing learnt in the clear survives.
     async fn start_tls(self) -> Result<Session, Closed> {
         let Session { imap, wire, strikes, .. } = self;
-        match wire.conn.start_tls().await {
-            Ok(conn) => Ok(Session { strikes, ..Session::new(imap, conn) }),
-            Err(error) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                Err(Closed::Tls)
-            }
-        }
+        Ok(Session { strikes, ..Session::new(imap, wire.start_tls().await?) })
     }
 
     /// COMPRESS, up to the reply behind which everything is compressed (RFC 4978 §3).

@@ -9,7 +9,6 @@ pub mod config;
 mod ops;
 pub mod reply;
 mod session;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

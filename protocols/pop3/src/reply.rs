@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use auth::Denied;
-use protocol::{Closed, ReadError};
+use protocol::{Broken, Closed, ReadError};
 use storage::Error;
 
 use crate::codec::Fault;
@@ -112,6 +112,20 @@ impl From<&Denied> for Reply {
             Denied::Throttled { .. } => Reply::err(one_line(&denied.to_string())).coded(LOGIN_DELAY),
             Denied::Cleartext => encryption_required(),
             Denied::Unavailable(error) => Reply { code: Some(SYS_TEMP), ..Reply::from(error) },
+        }
+    }
+}
+
+/// A log-in came to no end (RFC 5034 §4).
+impl From<&Broken> for Reply {
+    fn from(broken: &Broken) -> Self {
+        match broken {
+            Broken::Cancelled => Reply::err("Authentication cancelled"),
+            Broken::TooLong => Reply::err("The line of the authentication is too long"),
+            Broken::BareLine => bare_line(),
+            Broken::Encoding => Reply::err("The response is not base64"),
+            Broken::Malformed(why) => Reply::err(format!("Cannot read the response: {why}")),
+            Broken::Denied(denied) => Reply::from(denied),
         }
     }
 }

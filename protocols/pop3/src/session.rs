@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{Closed, Conn, ReadError};
+use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
 
 use crate::Pop3;
 use crate::codec::{COMMAND, Command};
@@ -10,10 +10,6 @@ use crate::commands::{Phase, Situation, refusal};
 use crate::ops::maildrop::Maildrop;
 use crate::ops::{self, Outcome};
 use crate::reply::{self, Reply};
-use crate::wire::Wire;
-
-/// The longest line of a log-in (RFC 4954 §4; RFC 5034 names no limit of its own).
-pub(crate) const AUTH: usize = 12288;
 
 /// Where a session stands, with all that is valid there and nothing else.
 pub(crate) enum State {
@@ -39,7 +35,7 @@ impl State {
 pub(crate) async fn run(pop3: Arc<Pop3>, conn: Conn) -> Closed {
     let greeting = Reply::ok(format!("{} {} POP3", pop3.services.hostname, pop3.config.banner));
     let mut session = Session::new(pop3, conn);
-    session.wire.put(&greeting);
+    greeting.write(&mut session.wire.out);
     loop {
         match session.turn().await {
             Turn::Next => {}
@@ -78,7 +74,7 @@ impl Session {
 
     /// Reads one line and answers it.
     async fn turn(&mut self) -> Turn {
-        let limit = if self.state.phase() == Phase::Transaction { COMMAND } else { AUTH };
+        let limit = if self.state.phase() == Phase::Transaction { COMMAND } else { SASL_LINE };
         let line = match self.wire.line(limit, self.pop3.idle()).await {
             Ok(line) => line,
             Err(error) => return self.unreadable(&error),
@@ -136,7 +132,7 @@ impl Session {
 
     /// Queues a reply, counts it against the client when it is a refusal, and says how to go on.
     fn answer(&mut self, reply: Reply) -> Turn {
-        self.wire.put(&reply);
+        reply.write(&mut self.wire.out);
         if let Some(why) = reply.close {
             return Turn::End(why);
         }
@@ -172,45 +168,30 @@ impl Session {
         if let Some(refused) = refusal(&Command::Stls, &self.situation()) {
             return self.answer(refused);
         }
-        if self.wire.conn.secure() {
-            return self.answer(Reply::err("TLS is active already"));
+        match self.wire.tls_wish() {
+            TlsWish::Granted => {}
+            TlsWish::Active => return self.answer(Reply::err("TLS is active already")),
+            TlsWish::Unavailable => return self.answer(Reply::err("TLS is not available here")),
+            TlsWish::Injected => {
+                let peer = self.wire.conn.peer();
+                self.pop3.services.auth.refusal(peer, None, "pop3.stls", "", "octets in the clear behind STLS").await;
+                return self.answer(Reply::err("Nothing may follow STLS; goodbye").closing(Closed::Abuse));
+            }
         }
-        if !can_start_tls(&self.wire) {
-            return self.answer(Reply::err("TLS is not available here"));
-        }
-        // Octets behind the command were sent in the clear, perhaps by somebody else: an attack or a client that is
-        // badly broken, and neither is gone on with (RFC 2595 §4, CVE-2011-0411).
-        if self.wire.conn.has_input() {
-            let peer = self.wire.conn.peer();
-            self.pop3.services.auth.refusal(peer, None, "pop3.stls", "", "octets in the clear behind STLS").await;
-            return self.answer(Reply::err("Nothing may follow STLS; goodbye").closing(Closed::Abuse));
-        }
-        self.wire.put(&Reply::ok("Begin TLS"));
+        Reply::ok("Begin TLS").write(&mut self.wire.out);
         match self.wire.flush().await {
             Ok(()) => Turn::Tls,
             Err(_) => Turn::End(Closed::Lost),
         }
     }
 
-    /// The handshake; a new session follows it, so that nothing learnt in the clear survives (RFC 2595 §4).
     async fn start_tls(self) -> Result<Session, Closed> {
         let Session { pop3, wire, strikes, .. } = self;
-        match wire.conn.start_tls().await {
-            Ok(conn) => Ok(Session { strikes, ..Session::new(pop3, conn) }),
-            Err(error) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                Err(Closed::Tls)
-            }
-        }
+        Ok(Session { strikes, ..Session::new(pop3, wire.start_tls().await?) })
     }
 
     fn situation(&self) -> Situation {
         let private = self.pop3.services.auth.cleartext_allowed(self.wire.conn.peer());
         Situation { phase: self.state.phase(), private }
     }
-}
-
-/// Whether STLS would be taken, but for what the client may have sent behind it.
-pub(crate) fn can_start_tls(wire: &Wire) -> bool {
-    wire.conn.can_start_tls() && wire.conn.listener().tls.is_some()
 }

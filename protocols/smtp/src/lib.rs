@@ -11,7 +11,6 @@ mod received;
 pub mod reply;
 pub mod scan;
 mod session;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

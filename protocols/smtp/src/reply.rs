@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use auth::{Denied, Refused, TraceId};
-use protocol::{Closed, ReadError};
+use protocol::{Broken, Closed, ReadError};
 use storage::Error;
 
 use crate::codec::Fault;
@@ -110,6 +110,20 @@ impl From<&Denied> for Reply {
             }
             Denied::Cleartext => encryption_required(),
             Denied::Unavailable(_) => Reply::new(454, "4.7.0 Temporary authentication failure; try again"),
+        }
+    }
+}
+
+/// A log-in came to no end (RFC 4954 §4).
+impl From<&Broken> for Reply {
+    fn from(broken: &Broken) -> Self {
+        match broken {
+            Broken::Cancelled => Reply::new(501, "5.7.0 Authentication cancelled"),
+            Broken::TooLong => Reply::new(500, "5.5.6 Authentication exchange line is too long"),
+            Broken::BareLine => bare_line(),
+            Broken::Encoding => Reply::new(501, "5.5.2 Cannot decode the response"),
+            Broken::Malformed(why) => Reply::new(501, format!("5.5.2 Cannot read the response: {why}")),
+            Broken::Denied(denied) => Reply::from(denied),
         }
     }
 }

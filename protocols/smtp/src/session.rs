@@ -3,20 +3,17 @@
 use std::sync::Arc;
 
 use auth::{Principal, Recipient, TraceId};
-use protocol::{Closed, Conn, ReadError};
+use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
 
 use crate::codec::{Command, Mailbox};
 use crate::commands::{Phase, Situation, refusal};
 use crate::ops::message::Intake;
 use crate::ops::{self, Outcome};
 use crate::reply::{self, Reply};
-use crate::wire::Wire;
 use crate::{SUBMISSION, Smtp};
 
 /// The longest command line: RFC 5321 §4.5.3.1.4 asks for 512 octets, extensions add to it.
 const COMMAND: usize = 2048;
-/// The longest line of a log-in (RFC 4954 §4).
-pub(crate) const AUTH: usize = 12288;
 
 /// Where a session stands, with all that is valid there and nothing else.
 pub(crate) enum State {
@@ -89,7 +86,7 @@ impl State {
 pub(crate) async fn run(smtp: Arc<Smtp>, conn: Conn) -> Closed {
     let greeting = Reply::new(220, format!("{} ESMTP {}", smtp.services.hostname, smtp.config.banner));
     let mut session = Session::new(smtp, conn);
-    session.wire.put(&greeting);
+    greeting.write(&mut session.wire.out);
     loop {
         match session.turn().await {
             Turn::Next => {}
@@ -128,7 +125,7 @@ impl Session {
 
     /// Reads one line and answers it.
     async fn turn(&mut self) -> Turn {
-        let limit = if self.submission() { AUTH } else { COMMAND };
+        let limit = if self.submission() { SASL_LINE } else { COMMAND };
         let line = match self.wire.line(limit, self.smtp.idle()).await {
             Ok(line) => line,
             Err(error) => return self.unreadable(&error),
@@ -186,7 +183,7 @@ impl Session {
 
     /// Queues a reply, counts it against the client when it is a refusal, and says how to go on.
     fn answer(&mut self, reply: Reply) -> Turn {
-        self.wire.put(&reply);
+        reply.write(&mut self.wire.out);
         if let Some(why) = reply.close {
             return Turn::End(why);
         }
@@ -214,35 +211,26 @@ impl Session {
         if let Some(refused) = refusal(&Command::StartTls, &self.situation()) {
             return self.answer(refused);
         }
-        if self.wire.conn.secure() {
-            return self.answer(Reply::new(503, "5.5.1 TLS is active already"));
+        match self.wire.tls_wish() {
+            TlsWish::Granted => {}
+            TlsWish::Active => return self.answer(Reply::new(503, "5.5.1 TLS is active already")),
+            TlsWish::Unavailable => return self.answer(Reply::new(502, "5.5.1 TLS is not available here")),
+            TlsWish::Injected => {
+                self.audit("smtp.starttls", "octets in the clear behind STARTTLS").await;
+                let reply = Reply::new(554, "5.5.1 Nothing may follow STARTTLS; goodbye");
+                return self.answer(reply.closing(Closed::Abuse));
+            }
         }
-        if !self.wire.conn.can_start_tls() || self.wire.conn.listener().tls.is_none() {
-            return self.answer(Reply::new(502, "5.5.1 TLS is not available here"));
-        }
-        // Octets behind the command were sent in the clear, perhaps by somebody else: an attack or a client that is
-        // badly broken, and neither is gone on with (RFC 3207 §6, CVE-2011-0411).
-        if self.wire.conn.has_input() {
-            self.audit("smtp.starttls", "octets in the clear behind STARTTLS").await;
-            return self.answer(Reply::new(554, "5.5.1 Nothing may follow STARTTLS; goodbye").closing(Closed::Abuse));
-        }
-        self.wire.put(&Reply::new(220, "2.0.0 Ready to start TLS"));
+        Reply::new(220, "2.0.0 Ready to start TLS").write(&mut self.wire.out);
         match self.wire.flush().await {
             Ok(()) => Turn::Tls,
             Err(_) => Turn::End(Closed::Lost),
         }
     }
 
-    /// The handshake; a new session follows it, so that nothing learnt in the clear survives (RFC 3207 §4.2).
     async fn start_tls(self) -> Result<Session, Closed> {
         let Session { smtp, wire, strikes, .. } = self;
-        match wire.conn.start_tls().await {
-            Ok(conn) => Ok(Session { strikes, ..Session::new(smtp, conn) }),
-            Err(error) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                Err(Closed::Tls)
-            }
-        }
+        Ok(Session { strikes, ..Session::new(smtp, wire.start_tls().await?) })
     }
 
     fn submission(&self) -> bool {

@@ -3,7 +3,7 @@
 use protocol::Closed;
 
 use crate::capabilities::{CAPABILITIES, Shown};
-use crate::reply::{Reply, put_nstring, put_string};
+use crate::reply::{Reply, Untagged, put_nstring, put_string};
 use crate::selected::Selected;
 use crate::session::{Context, Outcome, Session, sync};
 
@@ -32,7 +32,7 @@ pub(crate) fn capabilities(session: &Session) -> String {
     if inside {
         return all.join(" ");
     }
-    if conn.can_start_tls() && conn.listener().tls.is_some() {
+    if conn.can_start_tls() {
         all.push("STARTTLS".to_owned());
     }
     let mechanisms = super::login::mechanisms(session);

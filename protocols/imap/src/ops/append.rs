@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::expunge::read_only;
 use crate::codec::append::{self, Head};
 use crate::codec::{Literal, literal_at_end};
-use crate::reply::{self, Reply};
+use crate::reply::{self, Reply, Untagged};
 use crate::session::{Context, Outcome};
 
 /// The longest line between two messages.
@@ -47,7 +47,8 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             if let Err(reply) = append {
                 return Ok(reply);
             }
-            context.wire.invite().await?;
+            context.wire.invite();
+            context.wire.flush().await?;
         } else if literal.size > limit.saturating_mul(2) {
             context.wire.untagged("BYE [TOOBIG] The message is too large; goodbye");
             return Ok(too_large(limit).closing(Closed::Abuse));

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::codec::sequence::compact;
 use crate::codec::{Item, Numbers, Section, SectionText};
-use crate::reply::{Reply, date_time, put_string};
+use crate::reply::{Reply, Untagged, date_time, put_string};
 use crate::selected::{Ranges, Selected};
 use crate::session::{Context, Outcome, enable_condstore, finish, gone};
 

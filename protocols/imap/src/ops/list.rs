@@ -1,5 +1,6 @@
 //! LIST and LSUB (RFC 9051 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 3501 §6.3.9).
 
+use protocol::Wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::MailboxInfo;
@@ -7,9 +8,8 @@ use storage::MailboxInfo;
 use super::status::{Told, put_status};
 use crate::codec::mailbox::Pattern;
 use crate::codec::{List, StatusItem};
-use crate::reply::{Reply, put_mailbox};
+use crate::reply::{Reply, Untagged, put_mailbox};
 use crate::session::{Context, Enabled, Outcome};
-use crate::wire::Wire;
 
 /// How many names are matched before others have their turn.
 const TURN: usize = 64;

@@ -1,15 +1,10 @@
 //! LOGIN and AUTHENTICATE (RFC 9051 §6.2).
 
-use auth::{Denied, Offer, Secret, Step};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use protocol::ReadError;
+use auth::{Denied, Offer, Secret};
+use protocol::Carrier;
 
 use crate::reply::Reply;
 use crate::session::{Enabled, Outcome, Session, State, User};
-
-/// The longest line of a log-in.
-const LINE: usize = 12288;
 
 /// The mechanisms that may be used on this connection now.
 pub(crate) fn mechanisms(session: &Session) -> Vec<&'static str> {
@@ -27,29 +22,18 @@ pub(crate) async fn login(session: &mut Session, name: String, password: String)
 /// AUTHENTICATE.
 pub(crate) async fn authenticate(session: &mut Session, mechanism: &str, initial: Option<String>) -> Outcome {
     let (authority, binding) = (session.imap.services.auth.clone(), session.wire.conn.channel_binding());
-    let Some(mut exchange) = authority.begin(session.wire.conn.peer(), &binding, mechanism) else {
+    let Some(exchange) = authority.begin(session.wire.conn.peer(), &binding, mechanism) else {
         let denied = !authority.cleartext_allowed(session.wire.conn.peer());
         return Ok(match denied {
             true => Reply::from(&Denied::Cleartext),
             false => Reply::no("That mechanism is not offered here").with("CANNOT"),
         });
     };
-    let mut response = match initial {
-        Some(initial) => decode(initial.as_bytes()),
-        None => ask(session, exchange.invitation()).await?,
-    };
-    loop {
-        let octets = match response {
-            Ok(octets) => octets,
-            Err(reply) => return Ok(reply),
-        };
-        match exchange.step(&octets).await {
-            Step::Challenge(challenge) => response = ask(session, &challenge).await?,
-            Step::Done(logged_in) => return Ok(settled(session, Ok(*logged_in))),
-            Step::Denied(denied) => return Ok(settled(session, Err(denied))),
-            Step::Malformed(why) => return Ok(Reply::bad(format!("The response cannot be read: {why}"))),
-        }
-    }
+    let carrier = Carrier { prompt: "+ ", strict: false, idle: session.imap.idle() };
+    Ok(match carrier.run(&mut session.wire, exchange, initial).await? {
+        Ok(logged_in) => settled(session, Ok(*logged_in)),
+        Err(broken) => Reply::from(&broken),
+    })
 }
 
 fn settled(session: &mut Session, result: Result<auth::Session, Denied>) -> Reply {
@@ -62,24 +46,4 @@ fn settled(session: &mut Session, result: Result<auth::Session, Denied>) -> Repl
         }
         Err(denied) => Reply::from(&denied),
     }
-}
-
-/// Sends a challenge and decodes the answer.
-async fn ask(session: &mut Session, challenge: &[u8]) -> Result<Result<Vec<u8>, Reply>, ReadError> {
-    session.wire.out.extend_from_slice(format!("+ {}\r\n", STANDARD.encode(challenge)).as_bytes());
-    session.wire.flush().await?;
-    match session.wire.line(LINE, session.imap.idle()).await {
-        Ok(line) if &line.bytes[..] == b"*" => Ok(Err(Reply::bad("Cancelled"))),
-        Ok(line) => Ok(decode(&line.bytes)),
-        Err(ReadError::TooLong) => Ok(Err(Reply::bad("The response is too long"))),
-        Err(error) => Err(error),
-    }
-}
-
-/// `=` alone is an empty response (RFC 4959 §3).
-fn decode(text: &[u8]) -> Result<Vec<u8>, Reply> {
-    if text == b"=" {
-        return Ok(Vec::new());
-    }
-    STANDARD.decode(text).map_err(|_| Reply::bad("The response is not base 64"))
 }

@@ -1,6 +1,6 @@
 //! Mailboxes made, renamed, deleted and subscribed to (RFC 9051 §6.3).
 
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 use crate::session::{Context, Outcome, Session, State};
 
 /// The special uses a mailbox can have (RFC 6154 §2, RFC 8457); `\All` and `\Flagged` are searches, not mailboxes here.

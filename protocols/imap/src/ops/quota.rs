@@ -1,6 +1,6 @@
 //! Quotas (RFC 9208): one root for all of an account's mailboxes, which counts its files too.
 
-use crate::reply::{Reply, put_mailbox};
+use crate::reply::{Reply, Untagged, put_mailbox};
 use crate::session::{Context, Outcome};
 
 /// The name of the one quota root.

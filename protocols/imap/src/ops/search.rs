@@ -11,7 +11,7 @@ use super::fetch::{email_id, thread_id};
 use crate::codec::search::Returns;
 use crate::codec::sequence::compact;
 use crate::codec::{Address, Key, Search};
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 use crate::selected::Selected;
 use crate::session::{Context, Outcome, enable_condstore, finish};
 

@@ -1,15 +1,15 @@
 //! Opening a mailbox and leaving it (RFC 9051 §6.3.2, §6.4.1, RFC 7162 §3.2).
 
+use protocol::Wire;
 use std::sync::Arc;
 
 use storage::{Flags, Message, Uids, View};
 
 use crate::codec::sequence::compact;
 use crate::codec::{Qresync, SequenceSet};
-use crate::reply::{Reply, put_mailbox};
+use crate::reply::{Reply, Untagged, put_mailbox};
 use crate::selected::{Selected, flags_line};
 use crate::session::{Enabled, Outcome, Session, State};
-use crate::wire::Wire;
 
 /// SELECT, or EXAMINE.
 pub(crate) async fn select(

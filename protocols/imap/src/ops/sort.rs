@@ -8,7 +8,7 @@ use storage::{Error, Wanted};
 use super::details::of_messages;
 use super::search::{as_told, find, highest, tell};
 use crate::codec::{Search, SortKey};
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 use crate::selected::{Selected, ranges};
 use crate::session::{Context, Outcome, finish};
 

@@ -8,7 +8,7 @@ use storage::{Error, Wanted};
 use super::details::of_messages;
 use super::search::find;
 use crate::codec::{Search, ThreadBy};
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 use crate::selected::Selected;
 use crate::session::{Context, Outcome, finish};
 

@@ -6,7 +6,7 @@ use super::Session;
 use crate::codec::append::{self, First};
 use crate::codec::{Fault, Literal, literal_at_end};
 use crate::commands::{self, Phase};
-use crate::reply::Reply;
+use crate::reply::{Reply, Untagged};
 
 /// The most octets of a command before a log-in: ID may have thirty fields of a KiB (RFC 2971 §3.3).
 const BEFORE: usize = 40 << 10;
@@ -68,7 +68,8 @@ impl Session {
                 return self.refuse(&text, literal, reply).await;
             }
             if !literal.nonsync {
-                self.wire.invite().await?;
+                self.wire.invite();
+                self.wire.flush().await?;
             }
             text.extend_from_slice(b"\r\n");
             let (mut left, mut progress) = (literal.size, Progress::default());

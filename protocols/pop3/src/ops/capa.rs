@@ -1,10 +1,11 @@
 //! What is offered: CAPA (RFC 2449), and AUTH without a mechanism.
 
+use protocol::Wire;
+
 use crate::Pop3;
 use crate::ops::Outcome;
 use crate::reply::Reply;
-use crate::session::{State, can_start_tls};
-use crate::wire::Wire;
+use crate::session::State;
 
 /// Tells what can be used on this connection. What only a log-in needs is told after it too (RFC 2449 §5).
 pub(crate) async fn capa(pop3: &Pop3, wire: &mut Wire, state: State) -> Outcome {
@@ -20,7 +21,7 @@ pub(crate) async fn capa(pop3: &Pop3, wire: &mut Wire, state: State) -> Outcome 
     ]
     .map(str::to_owned)
     .into();
-    if matches!(state, State::Authorization | State::Named(_)) && can_start_tls(wire) {
+    if matches!(state, State::Authorization | State::Named(_)) && wire.conn.can_start_tls() {
         capabilities.push("STLS".to_owned());
     }
     let mechanisms = offered(pop3, wire);
@@ -44,13 +45,11 @@ fn offered(pop3: &Pop3, wire: &Wire) -> Vec<&'static str> {
 }
 
 async fn list(wire: &mut Wire, title: &'static str, lines: &[impl AsRef<str>]) -> std::io::Result<()> {
-    wire.put(&Reply::ok(title));
-    wire.fill(|out| {
-        for line in lines {
-            out.extend_from_slice(line.as_ref().as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(b".\r\n");
-    })
-    .await
+    Reply::ok(title).write(&mut wire.out);
+    for line in lines {
+        wire.out.extend_from_slice(line.as_ref().as_bytes());
+        wire.out.extend_from_slice(b"\r\n");
+    }
+    wire.out.extend_from_slice(b".\r\n");
+    wire.relieve().await
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
-use protocol::Closed;
+use protocol::{Closed, Wire};
 use storage::{Error, Mailbox, MaildropLock, Message, View};
 
 use crate::codec::Command;
 use crate::ops::{Outcome, out_of_sequence, retrieve};
 use crate::reply::Reply;
 use crate::session::State;
-use crate::wire::Wire;
 
 /// How often a locked maildrop is tried again before the client is told, and after what time: a client whose
 /// connection broke is often back before its old session is gone.
@@ -139,11 +138,12 @@ async fn listing(
         let line = maildrop.message(number).map(|message| Reply::ok(format!("{number} {}", fact(message))));
         return Ok(Some(line.unwrap_or_else(|refused| refused)));
     }
-    wire.put(&Reply::ok(maildrop.summary()));
+    Reply::ok(maildrop.summary()).write(&mut wire.out);
     for (number, message) in maildrop.view.messages().filter(|(number, _)| !maildrop.marked.contains(number)) {
-        wire.fill(|out| out.extend_from_slice(format!("{number} {}\r\n", fact(message)).as_bytes())).await?;
+        wire.out.extend_from_slice(format!("{number} {}\r\n", fact(message)).as_bytes());
+        wire.relieve().await?;
     }
-    wire.fill(|out| out.extend_from_slice(b".\r\n")).await?;
+    wire.out.extend_from_slice(b".\r\n");
     Ok(None)
 }
 

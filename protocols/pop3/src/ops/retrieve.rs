@@ -1,12 +1,11 @@
 //! RETR and TOP: a message on its way to the client, piece by piece, and no flag of it changes.
 
-use protocol::ReadError;
+use protocol::{ReadError, Wire};
 use storage::Error;
 
 use crate::codec::{DotStuffing, Top};
 use crate::ops::maildrop::Maildrop;
 use crate::reply::Reply;
-use crate::wire::Wire;
 
 /// So much of a piece is made into lines at once.
 const SLICE: usize = 16 << 10;
@@ -32,22 +31,25 @@ pub(crate) async fn retrieve(
         Ok(piece) => piece,
         Err(error) => return Ok(Some(Reply::from(&error))),
     };
-    wire.put(&match lines {
+    let reply = match lines {
         None => Reply::ok(format!("{} octets", message.size)),
         Some(_) => Reply::ok("The top of the message"),
-    });
+    };
+    reply.write(&mut wire.out);
     let (mut stuffing, mut top) = (DotStuffing::new(), lines.map(Top::new));
     while let Some(piece) = next.take() {
         let wanted = top.as_mut().map_or(piece.len(), |top| top.wanted(&piece));
         for slice in piece[..wanted].chunks(SLICE) {
-            wire.fill(|out| stuffing.write(slice, out)).await?;
+            stuffing.write(slice, &mut wire.out);
+            wire.relieve().await?;
         }
         if top.as_ref().is_some_and(Top::is_complete) {
             break;
         }
         next = reader.next().await.map_err(broken)?;
     }
-    wire.fill(|out| stuffing.finish(out)).await?;
+    stuffing.finish(&mut wire.out);
+    wire.relieve().await?;
     Ok(None)
 }
 

@@ -1,13 +1,13 @@
 //! MAIL and RCPT: who sends, and whom it is for.
 
 use auth::TraceId;
+use protocol::Wire;
 
 use crate::Smtp;
 use crate::codec::{MailParameters, Mailbox};
 use crate::ops::{Outcome, out_of_sequence};
 use crate::reply::{self, Problem, Reply};
 use crate::session::{Client, State, Transaction, is_submission};
-use crate::wire::Wire;
 
 /// Begins a transaction.
 pub(crate) async fn mail(

@@ -5,7 +5,7 @@ use crate::codec::Command;
 use crate::ops::Outcome;
 use crate::reply::Reply;
 use crate::session::{Client, State, is_submission};
-use crate::wire::Wire;
+use protocol::Wire;
 
 /// HELO (RFC 5321 §4.1.1.1).
 pub(crate) fn helo(smtp: &Smtp, state: State, name: String) -> Outcome {
@@ -18,7 +18,7 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
     let mut text =
         format!("{} at your service\nPIPELINING\nSIZE {}", smtp.services.hostname, smtp.config.max_message.0);
     text.push_str("\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nHELP");
-    if wire.conn.can_start_tls() && wire.conn.listener().tls.is_some() {
+    if wire.conn.can_start_tls() {
         text.push_str("\nSTARTTLS");
     }
     let mechanisms = smtp.services.auth.mechanisms(wire.conn.peer(), &wire.conn.channel_binding());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth::{Authority, Delivery, Envelope, Peer, Principal, Recipient};
 use bytes::Bytes;
-use protocol::{Closed, Progress, ReadError};
+use protocol::{Closed, Progress, ReadError, Wire};
 use time::OffsetDateTime;
 
 use crate::Smtp;
@@ -13,7 +13,6 @@ use crate::received::Passage;
 use crate::reply::{Problem, Reply};
 use crate::scan::{Framing, Hops, Scanner};
 use crate::session::{Client, State, Transaction};
-use crate::wire::Wire;
 
 /// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
 /// written such an end too, and would wait for our reply for ever.
@@ -23,7 +22,7 @@ const BARE_END: Duration = Duration::from_secs(5);
 pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome {
     let State::Mail(client, mail) = state else { return out_of_sequence(state) };
     let mut intake = Intake::open(smtp, wire, &client, &mail, Framing::Dots).await;
-    wire.put(&Reply::new(354, "End data with <CR><LF>.<CR><LF>"));
+    Reply::new(354, "End data with <CR><LF>.<CR><LF>").write(&mut wire.out);
     wire.flush().await?;
     let ended = intake.read_to_end(wire).await?;
     let reply = intake.finish(smtp, &client, &mail).await;
@@ -62,28 +61,13 @@ pub(crate) async fn skip(smtp: &Smtp, wire: &mut Wire, size: u64) -> Result<Opti
     if size > most_dropped(limit) {
         return Ok(Some(Reply::from(&Problem::TooLarge(limit)).closing(Closed::Abuse)));
     }
-    let (mut left, mut progress) = (size, Progress::default());
-    while left > 0 {
-        left -= counted(wire, &mut progress, left).await?.len() as u64;
-    }
+    wire.skip(size).await?;
     Ok(None)
 }
 
 /// How many octets of messages that are too large are read only to answer in order.
 fn most_dropped(limit: u64) -> u64 {
     limit.saturating_mul(2).saturating_add(1 << 20)
-}
-
-/// The next of `left` octets; what follows them stays where it is.
-async fn counted(wire: &mut Wire, progress: &mut Progress, left: u64) -> Result<Bytes, ReadError> {
-    let mut chunk = wire.chunk(progress).await?;
-    if let Ok(left) = usize::try_from(left)
-        && chunk.len() >= left
-    {
-        // Also when nothing follows: an idle session must not keep the large buffer.
-        wire.conn.unread(&chunk.split_off(left));
-    }
-    Ok(chunk)
 }
 
 /// A message on its way into the store.
@@ -166,7 +150,7 @@ impl Intake {
     async fn read_counted(&mut self, wire: &mut Wire, size: u64) -> Result<(), ReadError> {
         let (mut left, mut progress) = (size, Progress::default());
         while left > 0 {
-            let chunk = counted(wire, &mut progress, left).await?;
+            let chunk = wire.octets(&mut progress, left).await?;
             left -= chunk.len() as u64;
             self.take(&chunk).await;
         }

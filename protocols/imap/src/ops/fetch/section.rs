@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use protocol::ReadError;
+use protocol::{ReadError, Wire};
 use storage::message::{Part, Structure, decode_transfer};
 use storage::{Content, Error, Wanted};
 
 use super::Reading;
 use crate::codec::{Item, Section, SectionText};
-use crate::wire::Wire;
 
 /// Where a message's parts come from.
 pub(super) struct Source<'a> {
