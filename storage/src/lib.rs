@@ -7,6 +7,7 @@ mod accounts;
 pub mod audit;
 mod blobs;
 mod cache;
+mod change;
 mod circuit;
 mod credentials;
 mod db;
@@ -33,6 +34,7 @@ pub use mail::parse as message;
 pub use mail::{
     Append, Appended, Copied, Counts, Delivered, Delivery, Details, Diff, Envelope, Expunged, Field, FlagChange,
     Flagged, Flags, Keywords, Mail, Mailbox, MailboxInfo, MaildropLock, Message, Target, Uids, View, Wanted, fold,
+    is_among, ranges,
 };
 pub use path::VPath;
 pub use peer::{Actor, Peer, Tls, TraceId};

@@ -3,7 +3,7 @@
 use protocol::Wire;
 use std::sync::Arc;
 
-use storage::{Error, Keywords, Mailbox, Message, Uids, View};
+use storage::{Error, Keywords, Mailbox, Message, Uids, View, ranges};
 
 use crate::codec::sequence::compact;
 use crate::codec::{Numbers, SequenceSet};
@@ -159,18 +159,6 @@ impl Selected {
         }
         self.view = new;
     }
-}
-
-/// Numbers as few ranges.
-pub(crate) fn ranges(numbers: impl Iterator<Item = u32>) -> Ranges {
-    let mut ranges: Ranges = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some(last) if last.1 + 1 == number => last.1 = number,
-            _ => ranges.push((number, number)),
-        }
-    }
-    ranges
 }
 
 /// `FLAGS (...)` of a mailbox.

@@ -59,6 +59,22 @@ impl Content {
         let end = range.end.min(self.len());
         ContentReader { content: self.clone(), at: range.start.min(end), end, ahead: None, stream: None }
     }
+
+    /// A part of it in memory, cut at its end.
+    ///
+    /// # Errors
+    /// As [`ContentReader::next`].
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let mut reader = self.reader(range);
+        if let Content::Small(_) = self {
+            return Ok(reader.next().await?.unwrap_or_default());
+        }
+        let mut bytes = Vec::with_capacity((reader.end - reader.at) as usize);
+        while let Some(piece) = reader.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.into())
+    }
 }
 
 /// Reads a content piece by piece; a file one piece ahead of its caller.

@@ -4,45 +4,21 @@ use std::sync::Arc;
 
 use super::tree::{self, NewNode};
 use super::{Check, Home, Node, Remove, mail};
-use crate::audit::Entry;
 use crate::db::{Deed, Tx, params};
 use crate::{Error, Timestamp, VPath};
 
 impl Home {
-    /// Runs a change in one transaction. When it is refused, the refusal gets an audit record of its own.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         action: &'static str,
         target: &VPath,
-        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let account = self.account;
-        let result = self
-            .store
-            .db()
-            .write_grouped(move |tx| {
-                tx.lock(account)?;
-                work(tx)
-            })
-            .await;
-        if let Err(error) = &result
-            && error.is_refusal()
-        {
-            self.refused(action, target, error).await;
-        }
-        result
+        self.store.change(self.account, &self.actor, action, target.as_str(), work).await
     }
 
-    /// Writes the audit record of a refusal; that it could not be written is for the log, since the refusal stands.
     pub(super) async fn refused(&self, action: &'static str, target: &VPath, error: &Error) {
-        let (actor, target, detail) = (self.actor.clone(), target.clone(), error.to_string());
-        let written = self.store.db().write_grouped(move |tx| {
-            let target = target.as_str();
-            tx.record(&Entry { actor: &actor, action, change: None, target, outcome: "refused", detail: &detail })
-        });
-        if let Err(error) = written.await {
-            tracing::warn!(%error, action, "a refusal could not be recorded");
-        }
+        self.store.refused(&self.actor, action, target.as_str(), error).await;
     }
 
     /// Makes a folder.

@@ -111,19 +111,10 @@ impl Home {
     pub async fn open(&self, path: &VPath) -> Result<(Arc<Node>, Content), Error> {
         let node = self.stat(path).await?;
         let blob = node.blob.ok_or_else(|| Error::invalid("it is a folder, not a file"))?;
-        if let Some(content) = self.store.caches().content(blob) {
-            return Ok((node, Content::Small(content)));
+        match self.store.content(blob).await? {
+            Ok(content) => Ok((node, content)),
+            Err(located) => Err(self.lost(path, &located).await),
         }
-        let blobs = self.store.blobs().clone();
-        let located = self.store.db().look(move |tx| blobs.locate(tx, blob)).await?;
-        let content = match self.store.blobs().open_located(&located).await {
-            Err(Error::NotFound) => return Err(self.lost(path, &located).await),
-            other => other?,
-        };
-        if let Content::Small(content) = &content {
-            self.store.caches().keep_content(blob, content);
-        }
-        Ok((node, content))
     }
 
     /// Names a content that the disk or the bucket has lost, and whose it is.

@@ -75,7 +75,7 @@ impl Append {
                 Ok(())
             }
             Err(error) => {
-                self.mail.refused("mail.append", &self.mailbox, &error).await;
+                self.mail.store.refused(&self.mail.actor, "mail.append", &self.mailbox, &error).await;
                 Err(error)
             }
         }
@@ -91,7 +91,7 @@ impl Append {
         if let Err(error) = &result
             && error.is_refusal()
         {
-            self.mail.refused("mail.append", &self.mailbox, error).await;
+            self.mail.store.refused(&self.mail.actor, "mail.append", &self.mailbox, error).await;
         }
         result
     }

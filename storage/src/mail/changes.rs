@@ -1,12 +1,12 @@
 //! Changes of messages where they are: their flags, and their end.
 
-use super::Uids;
 use super::keywords;
 use super::live::Mailbox;
-use super::messages::{self, Grown};
+use super::messages::{self, Away, Grown};
+use super::uids::{Uids, ranges};
 use super::view::Flags;
+use crate::Error;
 use crate::db::{Deed, Read, Row, Tx, params};
-use crate::{Error, Timestamp};
 
 /// What is done with flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,19 +120,9 @@ impl Mailbox {
                     return Ok(0);
                 }
                 let modseq = messages::shrink(tx, id, &gone)?;
-                let now = Timestamp::now();
+                let away = Away { mailbox: id, account: mail.account, modseq, name: Some(&name) };
                 for &(from, to) in &uids {
-                    tx.run(
-                        "INSERT INTO expunged
-                         (mailbox, modseq, uid, account, name, at, flags, received, blob, size, thread)
-                         SELECT mailbox, $4, uid, $5, $6, $7, flags, received, blob, size, thread
-                         FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND flags & $8 = $8",
-                        params![id, i64::from(from), i64::from(to), modseq, mail.account, &name, now, with.0 as i64],
-                    )?;
-                    tx.run(
-                        "DELETE FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND flags & $4 = $4",
-                        params![id, i64::from(from), i64::from(to), with.0 as i64],
-                    )?;
+                    away.take(tx, (i64::from(from), i64::from(to)), with)?;
                 }
                 let detail = format!("uids={} messages={} size={}", spans(&ended), gone.messages, gone.bytes);
                 let deed = Deed { action: "mail.expunge", object: id, target: &name, detail: &detail };
@@ -247,12 +237,5 @@ pub(super) fn listed(uids: &Uids) -> String {
 
 /// Single UIDs as the audit log tells them.
 pub(super) fn spans(uids: &[u32]) -> String {
-    let mut ranges: Uids = Vec::new();
-    for &uid in uids {
-        match ranges.last_mut() {
-            Some(last) if last.1 + 1 == uid => last.1 = uid,
-            _ => ranges.push((uid, uid)),
-        }
-    }
-    listed(&ranges)
+    listed(&ranges(uids.iter().copied()))
 }

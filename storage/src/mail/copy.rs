@@ -2,7 +2,7 @@
 
 use super::changes::{Held, held, name_of, spans};
 use super::live::Mailbox;
-use super::messages::{self, Grown};
+use super::messages::{self, Away, Grown};
 use super::view::Flags;
 use super::{Mail, Uids, mailboxes};
 use crate::db::{Deed, Tx, params};
@@ -59,19 +59,10 @@ pub(super) fn relocate(tx: &mut Tx<'_>, mail: &Mail, id: i64, uids: &Uids, to: &
     let Some(place) = Place::find(tx, id, mail.account, uids, to)? else { return Ok(Copied::default()) };
     let copied = place.put(tx, uids)?;
     let modseq = messages::shrink(tx, id, &place.grown)?;
-    let last = i64::from(place.last);
+    // They cannot be restored: they are somewhere else.
+    let away = Away { mailbox: id, account: mail.account, modseq, name: None };
     for &(from, until) in uids {
-        let range = (i64::from(from), i64::from(until).min(last));
-        // It cannot be restored: it is somewhere else.
-        tx.run(
-            "INSERT INTO expunged
-             (mailbox, modseq, uid, account, name, at, flags, received, blob, size, thread)
-             SELECT mailbox, $4, uid, $5, '', $6, flags, received, NULL, size, thread
-             FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3",
-            params![id, range.0, range.1, modseq, mail.account, Timestamp::now()],
-        )?;
-        let sql = "DELETE FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3";
-        tx.run(sql, params![id, range.0, range.1])?;
+        away.take(tx, (i64::from(from), i64::from(until.min(place.last))), Flags::default())?;
     }
     let detail = place.detail(&copied);
     for (action, object, target) in [("mail.move", id, place.from.as_str()), ("mail.arrive", place.to, to)] {

@@ -1,5 +1,7 @@
 //! Mailboxes: their names, their special uses and what is counted of them.
 
+use super::messages::Away;
+use super::view::Flags;
 use super::{Mail, copy};
 use crate::db::{Deed, Read, Row, Tx, params};
 use crate::{Error, Timestamp};
@@ -145,13 +147,8 @@ impl Mail {
         let (account, actor, target) = (self.account, self.actor.clone(), name.to_owned());
         self.change("mailbox.delete", name, move |tx| {
             let MailboxInfo { id, counts, .. } = find(tx, account, &target)?;
-            tx.execute(
-                "INSERT INTO expunged (mailbox, modseq, uid, account, name, at, flags, received, blob, size, thread)
-                 SELECT mailbox, $2, uid, $3, $4, $5, flags, received, blob, size, thread
-                 FROM messages WHERE mailbox = $1",
-                params![id, counts.modseq as i64 + 1, account, &target, Timestamp::now()],
-            )?;
-            tx.execute("DELETE FROM messages WHERE mailbox = $1", params![id])?;
+            let away = Away { mailbox: id, account, modseq: counts.modseq as i64 + 1, name: Some(&target) };
+            away.take(tx, (0, i64::MAX), Flags::default())?;
             tx.execute("DELETE FROM mailboxes WHERE id = $1", params![id])?;
             give_up(tx, account, &target, counts.uidvalidity)?;
             let detail = format!("messages={} size={}", counts.messages, counts.bytes);

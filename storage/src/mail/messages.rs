@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bytes::BytesMut;
 use tokio::sync::Semaphore;
 
 use super::parse::{self, MessageIds, Parsed};
@@ -36,11 +35,7 @@ pub(super) async fn prepare(staging: Staging) -> Result<(Staged, Parsed), Error>
 async fn parse_large(staged: &Staged) -> Result<Parsed, Error> {
     let _turn = if staged.size > PARSED_AT_ONCE { Some(LARGE.acquire().await.map_err(Error::internal)?) } else { None };
     let content = staged.content();
-    let mut message = BytesMut::with_capacity(content.len() as usize);
-    let mut reader = content.reader(0..content.len());
-    while let Some(piece) = reader.next().await? {
-        message.extend_from_slice(&piece);
-    }
+    let message = content.read(0..content.len()).await?;
     tokio::task::spawn_blocking(move || parse::parse(&message)).await.map_err(Error::internal)
 }
 
@@ -147,6 +142,30 @@ pub(super) fn shrink(tx: &mut Tx<'_>, mailbox: i64, gone: &Grown) -> Result<i64,
         |row| row.int(0),
     )?;
     modseq.ok_or(Error::NotFound)
+}
+
+/// How messages leave a mailbox.
+pub(super) struct Away<'a> {
+    pub(super) mailbox: i64,
+    pub(super) account: i64,
+    pub(super) modseq: i64,
+    /// The mailbox's name, when they can be restored to it for a while; then their contents are kept.
+    pub(super) name: Option<&'a str>,
+}
+
+impl Away<'_> {
+    /// Takes away those within a range of UIDs that have all flags of `with`.
+    pub(super) fn take(&self, tx: &mut Tx<'_>, (from, to): (i64, i64), with: Flags) -> Result<(), Error> {
+        let (with, name) = (with.0 as i64, self.name.unwrap_or_default());
+        tx.run(
+            "INSERT INTO expunged (mailbox, modseq, uid, account, name, at, flags, received, blob, size, thread)
+             SELECT mailbox, $5, uid, $6, $7, $8, flags, received, CASE WHEN $7 = '' THEN NULL ELSE blob END, size, thread
+             FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND flags & $4 = $4",
+            params![self.mailbox, from, to, with, self.modseq, self.account, name, Timestamp::now()],
+        )?;
+        let sql = "DELETE FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND flags & $4 = $4";
+        tx.run(sql, params![self.mailbox, from, to, with])
+    }
 }
 
 /// The thread a message belongs to in an account (RFC 8474 §5.2): that of the message it answers, as far as one is

@@ -18,10 +18,10 @@ pub mod parse;
 mod read;
 mod search;
 mod summary;
+mod uids;
 mod undelete;
 mod view;
 
-use crate::audit::Entry;
 use crate::db::{Tx, params};
 use crate::{Actor, Error, Store, Usage};
 
@@ -36,6 +36,7 @@ pub use mailboxes::{Counts, MailboxInfo};
 pub use maildrop::MaildropLock;
 pub use read::{Details, Wanted};
 pub use search::Field;
+pub use uids::{Uids, is_among, ranges};
 pub use undelete::Expunged;
 pub use view::{Diff, Flags, Message, View};
 
@@ -44,9 +45,6 @@ pub(crate) use live::Lives;
 pub(crate) use mailboxes::create_first;
 pub(crate) use maildrop::Maildrops;
 pub(crate) use summary::subject;
-
-/// Ranges of UIDs: first and last, ascending.
-pub type Uids = Vec<(u32, u32)>;
 
 /// The mail of one account, for the one who logged in. Made by `auth` alone.
 #[derive(Clone)]
@@ -83,42 +81,12 @@ impl Mail {
         Ok(count.unwrap_or(0) as u64)
     }
 
-    /// Runs a change in one transaction. When it is refused, the refusal gets an audit record of its own.
     async fn change<T: Send + 'static>(
         &self,
         action: &'static str,
         target: &str,
-        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let account = self.account;
-        let changed = async {
-            self.actor.may_change()?;
-            self.store
-                .db()
-                .write_grouped(move |tx| {
-                    tx.lock(account)?;
-                    work(tx)
-                })
-                .await
-        };
-        let result = changed.await;
-        if let Err(error) = &result
-            && error.is_refusal()
-        {
-            self.refused(action, target, error).await;
-        }
-        result
-    }
-
-    /// Writes the audit record of a refusal; that it could not be written is for the log, since the refusal stands.
-    async fn refused(&self, action: &'static str, target: &str, error: &Error) {
-        let (actor, target, detail) = (self.actor.clone(), target.to_owned(), error.to_string());
-        let written = self.store.db().write_grouped(move |tx| {
-            let target = target.as_str();
-            tx.record(&Entry { actor: &actor, action, change: None, target, outcome: "refused", detail: &detail })
-        });
-        if let Err(error) = written.await {
-            tracing::warn!(%error, action, "a refusal could not be recorded");
-        }
+        self.store.change(self.account, &self.actor, action, target, work).await
     }
 }

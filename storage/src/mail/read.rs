@@ -1,7 +1,8 @@
 //! Reading messages: what is known of them, their content, and which ones vanished.
 
 use super::live::Mailbox;
-use super::{Uids, view::Message};
+use super::uids::{Uids, ranges};
+use super::view::Message;
 use crate::blobs::Content;
 use crate::db::{Row, params};
 use crate::{Error, Timestamp};
@@ -113,28 +114,18 @@ impl Mailbox {
     /// # Errors
     /// [`Error::NotFound`] when it was expunged and is not kept any more; [`Error::Internal`] when it was lost.
     pub async fn content(&self, message: &Message) -> Result<Content, Error> {
-        let store = &self.mail.store;
-        if let Some(content) = store.caches().content(message.blob) {
-            return Ok(Content::Small(content));
-        }
-        let (blobs, blob) = (store.blobs().clone(), message.blob);
-        let located = store.db().look(move |tx| blobs.locate(tx, blob)).await?;
-        let content = match store.blobs().open_located(&located).await {
-            Err(Error::NotFound) => {
+        match self.mail.store.content(message.blob).await? {
+            Ok(content) => Ok(content),
+            Err(located) => {
                 let (account, name, uid) = (self.mail.account, self.name(), message.uid);
                 let error = Error::internal(format!(
                     "message {uid} of {name} of account {account} is lost: {located} is not there; bring it back from \
                      a backup"
                 ));
                 tracing::error!(account, mailbox = name, uid, "{}", error.detail().unwrap_or_default());
-                return Err(error);
+                Err(error)
             }
-            other => other?,
-        };
-        if let Content::Small(content) = &content {
-            store.caches().keep_content(blob, content);
         }
-        Ok(content)
     }
 
     /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, and a
@@ -154,14 +145,8 @@ impl Mailbox {
                     return Ok(None);
                 }
                 let sql = "SELECT uid FROM expunged WHERE mailbox = $1 AND modseq > $2 ORDER BY uid";
-                let mut ranges: Uids = Vec::new();
-                for uid in tx.rows(sql, params![id, since], |row| Ok(row.int(0)? as u32))? {
-                    match ranges.last_mut() {
-                        Some(last) if last.1 + 1 == uid => last.1 = uid,
-                        _ => ranges.push((uid, uid)),
-                    }
-                }
-                Ok(Some(ranges))
+                let uids = tx.rows(sql, params![id, since], |row| Ok(row.int(0)? as u32))?;
+                Ok(Some(ranges(uids)))
             })
             .await
     }

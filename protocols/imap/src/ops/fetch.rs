@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use protocol::ReadError;
 use storage::message::{MessageEnvelope, Structure};
-use storage::{Details, FlagChange, Flags, Mailbox, Message, Uids, View, Wanted};
+use storage::{Details, FlagChange, Flags, Mailbox, Message, Uids, View, Wanted, is_among};
 use tokio::task::JoinHandle;
 
 use crate::codec::sequence::compact;
@@ -49,7 +49,7 @@ pub(crate) async fn fetch(context: &mut Context<'_>, selected: &mut Selected, fe
         let view = &selected.view;
         let numbers = ranges.iter().flat_map(|&(from, to)| view.range(from, to));
         let changed = numbers.filter(|(_, message)| message.modseq > modseq);
-        ranges = crate::selected::ranges(changed.map(|(number, _)| number));
+        ranges = storage::ranges(changed.map(|(number, _)| number));
     }
     if fetch.items.contains(&Item::ModSeq) {
         enable_condstore(context, selected);
@@ -107,11 +107,6 @@ async fn see(
     selected.note_recent(&context.user.enabled, &new).await?;
     selected.tell(context.wire, &context.user.enabled, new, uid, |_, after| !is_among(&uids, after.uid));
     Ok(uids)
-}
-
-fn is_among(uids: &Uids, uid: u32) -> bool {
-    let at = uids.partition_point(|&(_, to)| to < uid);
-    uids.get(at).is_some_and(|&(from, _)| from <= uid)
 }
 
 /// What is to be written of each message, and what that needs.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use storage::message::{MessageEnvelope, decoded, sent_day};
-use storage::{Error, Field, Flags, Mailbox, Message, Timestamp, View, Wanted, fold};
+use storage::{Error, Field, Flags, Mailbox, Message, Timestamp, View, Wanted, fold, is_among};
 
 use super::details::of_messages;
 use super::fetch::{email_id, thread_id};
@@ -211,11 +211,7 @@ impl<'a> Searcher<'a> {
                     let uid = matches!(key, Key::Uid(_));
                     // A number that no message has is not found, and no error (RFC 9051 §6.4.4 has none for it).
                     let ranges = self.selected.named(set, uid);
-                    let within = |number: &u32| {
-                        let at = ranges.partition_point(|&(_, to)| to < *number);
-                        ranges.get(at).is_some_and(|&(from, _)| from <= *number)
-                    };
-                    Ok(numbers.into_iter().filter(within).collect())
+                    Ok(numbers.into_iter().filter(|&number| is_among(&ranges, number)).collect())
                 }
                 Key::Body(needle) => self.holding(Field::Body, needle, &numbers).await,
                 Key::Text(needle) => self.holding(Field::Text, needle, &numbers).await,
@@ -274,11 +270,7 @@ impl<'a> Searcher<'a> {
         // A header that is too long to be kept apart is read with its message.
         for (number, message) in long {
             let content = self.mailbox().content(&message).await?;
-            let mut header = Vec::new();
-            let mut reader = content.reader(0..content.len().min(4 << 20));
-            while let Some(piece) = reader.next().await? {
-                header.extend_from_slice(&piece);
-            }
+            let header = content.read(0..4 << 20).await?.to_vec();
             let details = storage::Details { header: Some(header), ..storage::Details::default() };
             if folded.wants(key, &details) {
                 found.push(number);

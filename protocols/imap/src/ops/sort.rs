@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 
 use storage::message::{Address, MessageEnvelope, base_subject, decoded, sent_date};
-use storage::{Error, Wanted};
+use storage::{Error, Wanted, ranges};
 
 use super::details::of_messages;
 use super::search::{as_told, find, highest, tell};
 use crate::codec::{Search, SortKey};
 use crate::reply::{Reply, Untagged};
-use crate::selected::{Selected, ranges};
+use crate::selected::Selected;
 use crate::session::{Context, Outcome, finish};
 
 /// SORT.

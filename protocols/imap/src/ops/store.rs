@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage::{FlagChange, Flags, View};
+use storage::{FlagChange, Flags, View, is_among};
 
 use super::expunge::read_only;
 use crate::codec::sequence::compact;
@@ -69,10 +69,7 @@ pub(crate) async fn store(context: &mut Context<'_>, selected: &mut Selected, st
 /// Tells the outcome for every message that was named, and what else has changed.
 fn tell(context: &mut Context<'_>, selected: &mut Selected, store: &Store, uids: &[(u32, u32)], new: Arc<View>) {
     let (enabled, wire) = (&context.user.enabled, &mut *context.wire);
-    let named = |uid: u32| {
-        let at = uids.partition_point(|&(_, to)| to < uid);
-        uids.get(at).is_some_and(|&(from, _)| from <= uid)
-    };
+    let named = |uid: u32| is_among(uids, uid);
     let bits = store.flags.iter().fold(0, |bits, name| bits | new.keywords.flag(name).0);
     let expected = |flags: Flags| match store.how {
         StoreHow::Replace => bits,

@@ -8,6 +8,8 @@ use storage::message::{Part, Structure, decode_transfer};
 use storage::{Content, Error, Wanted};
 
 use super::Reading;
+use bytes::Bytes;
+
 use crate::codec::{Item, Section, SectionText};
 
 /// Where a message's parts come from.
@@ -229,10 +231,10 @@ impl Source<'_> {
         let header = structure.and_then(|structure| structure.parts.first().map(Part::header));
         let header = header.ok_or(Error::NotFound)?;
         let content = mailbox.content(message).await?;
-        read(&content, header).await.map(Cow::Owned)
+        Ok(Cow::Owned(read(&content, header).await?.to_vec()))
     }
 
-    async fn bytes(&self, range: Range<usize>) -> Result<Vec<u8>, Error> {
+    async fn bytes(&self, range: Range<usize>) -> Result<Bytes, Error> {
         let content = self.content.as_ref().ok_or_else(|| Error::internal("no content"))?;
         read(content, range).await
     }
@@ -242,13 +244,8 @@ fn stored(range: Range<usize>) -> Piece {
     Piece::Stored(range.start as u64..range.end as u64)
 }
 
-async fn read(content: &Content, range: Range<usize>) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(range.len().min(1 << 20));
-    let mut reader = content.reader(range.start as u64..range.end as u64);
-    while let Some(piece) = reader.next().await? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
+async fn read(content: &Content, range: Range<usize>) -> Result<Bytes, Error> {
+    content.read(range.start as u64..range.end as u64).await
 }
 
 /// The fields of a header that are named, or are not named, with the empty line behind them.
