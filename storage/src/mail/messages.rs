@@ -159,7 +159,7 @@ impl Away<'_> {
         let (with, name) = (with.0 as i64, self.name.unwrap_or_default());
         tx.run(
             "INSERT INTO expunged (mailbox, modseq, uid, account, name, at, flags, received, blob, size, thread)
-             SELECT mailbox, $5, uid, $6, $7, $8, flags, received, CASE WHEN $7 = '' THEN NULL ELSE blob END, size, thread
+             SELECT mailbox, $5, uid, $6, $7, $8, flags, received, CASE WHEN $7 <> '' THEN blob END, size, thread
              FROM messages WHERE mailbox = $1 AND uid BETWEEN $2 AND $3 AND flags & $4 = $4",
             params![self.mailbox, from, to, with, self.modseq, self.account, name, Timestamp::now()],
         )?;
