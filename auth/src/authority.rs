@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
-use storage::{Account, Actor, Credential, Peer, Site, Store, VPath, Verifier};
+use storage::{Account, Actor, Credential, Pass, Peer, Site, Store, VPath, Verifier};
 use tokio::sync::OnceCell;
 
 use crate::check::{Remembered, Way};
+use crate::passes::Passes;
 use crate::password::Passwords;
 use crate::{Denied, Offer, Principal, Secret, Session};
 
@@ -62,6 +63,7 @@ pub struct Authority {
     salts: OnceCell<[u8; 32]>,
     sites: Cache<String, KnownSite>,
     pub(crate) web_lifetime: Duration,
+    pub(crate) passes: Passes,
 }
 
 /// A site that was there at this generation of its account.
@@ -83,7 +85,8 @@ impl Authority {
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
         let salts = OnceCell::new();
-        Ok(Arc::new(Authority { store, config, passwords, key, remembered, salts, sites, web_lifetime }))
+        let passes = Passes::default();
+        Ok(Arc::new(Authority { store, config, passwords, key, remembered, salts, sites, web_lifetime, passes }))
     }
 
     /// What a new password of the account called `name` is to be kept as, for the command line.
@@ -204,14 +207,28 @@ impl Authority {
         *hasher.finalize().as_bytes()
     }
 
-    /// A session of an account that proved itself by `credential`; `None` where it did so before.
-    pub(crate) fn session(&self, peer: &Peer, account: &Account, credential: Option<&Credential>) -> Session {
+    /// A session of an account that goes on by `pass`; `credential` is what it proved itself by, `None` where it did so
+    /// before.
+    pub(crate) fn session(
+        &self,
+        peer: &Peer,
+        account: &Account,
+        credential: Option<&Credential>,
+        pass: Pass,
+    ) -> Session {
         let principal = principal(account, credential);
-        let actor = actor(peer, Some(&principal));
+        let actor = Actor { pass: pass.clone(), ..actor(peer, Some(&principal)) };
         let home = self.store.home(account.id, actor.clone());
+        let home = if credential.is_none_or(reads_mail) { home } else { home.without_mail() };
         let mail = self.store.mail(account.id, actor);
-        Session { principal, home, mail }
+        Session { principal, home, mail, pass }
     }
+}
+
+/// Whether a credential opens mail, as mail or as files.
+fn reads_mail(credential: &Credential) -> bool {
+    let protocols = &credential.scope.protocols;
+    protocols.is_empty() || protocols.iter().any(|protocol| protocol == "imap" || protocol == "pop3")
 }
 
 pub(crate) fn principal(account: &Account, credential: Option<&Credential>) -> Principal {
@@ -222,5 +239,5 @@ pub(crate) fn principal(account: &Account, credential: Option<&Credential>) -> P
 pub(crate) fn actor(peer: &Peer, who: Option<&Principal>) -> Actor {
     let name = who.map(|who| who.name.clone()).unwrap_or_default();
     let read_only = who.is_some_and(|who| who.read_only);
-    Actor { account: who.map(|who| who.id), name, peer: peer.clone(), read_only }
+    Actor { account: who.map(|who| who.id), name, peer: peer.clone(), read_only, pass: Pass::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use storage::{Account, Credential, CredentialKind, Timestamp};
+use storage::{Account, Credential, CredentialKind, Pass, Timestamp};
 
 use crate::authority::{actor, principal};
 use crate::sasl::scram::{Keys, Proof};
@@ -72,7 +72,8 @@ impl Authority {
         let Some((account, credentials)) = found else { return Ok(None) };
         let credential = credentials.into_iter().find(|held| *held == known.credential);
         let usable = credential.filter(|held| fault(peer, Way::Command, &account, held).is_none());
-        Ok(usable.map(|held| self.session(peer, &account, Some(&held))))
+        // Every request is asked again, so it needs no pass.
+        Ok(usable.map(|held| self.session(peer, &account, Some(&held), Pass::default())))
     }
 
     /// A log-in by SCRAM, and what proves to the client that the server knows its keys.
@@ -156,7 +157,10 @@ impl Authority {
         let recorded = self.store.record_login(&record, name, text, &detail, keys, throttle::FORGET).await;
         recorded.map_err(Denied::Unavailable)?;
         match outcome {
-            Ok((account, credential)) => Ok(self.session(peer, account, Some(credential))),
+            Ok((account, credential)) => {
+                let pass = self.passes.issue(account, credential);
+                Ok(self.session(peer, account, Some(credential), pass))
+            }
             Err(_) => Err(Denied::BadCredentials),
         }
     }

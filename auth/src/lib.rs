@@ -6,6 +6,7 @@ mod app_password;
 mod authority;
 mod check;
 mod mail;
+mod passes;
 mod password;
 mod sasl;
 mod secret;
@@ -18,7 +19,7 @@ pub use authority::{Authority, Cleartext, Config};
 pub use mail::{Delivery, Envelope, Recipient, Refused};
 pub use sasl::{ChannelBinding, Exchange, Step};
 pub use secret::Secret;
-pub use storage::{Peer, Role, Site, Tls, TraceId};
+pub use storage::{Pass, Peer, Role, Site, Tls, TraceId};
 pub use web::WebSession;
 
 /// What a client proves itself with.
@@ -55,6 +56,8 @@ pub struct Session {
     pub home: storage::Home,
     /// The account's mail.
     pub mail: storage::Mail,
+    /// What it goes on by: it ends when this is withdrawn.
+    pub pass: Pass,
 }
 
 /// Why there is no session. `Display` is the sentence for the peer, and tells nobody whether an account exists.

@@ -6,7 +6,7 @@ use storage::Timestamp;
 
 use crate::authority::actor;
 use crate::check::Way;
-use crate::{Authority, Denied, Offer, Peer, Session};
+use crate::{Authority, Denied, Offer, Pass, Peer, Session};
 
 /// A browser's session.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Authority {
     pub async fn web_session(&self, peer: &Peer, token: &str) -> Result<Option<WebSession>, storage::Error> {
         let Some(row) = self.store.web_session(digest(token)).await? else { return Ok(None) };
         let Some(account) = self.store.account(&row.account).await? else { return Ok(None) };
-        let session = self.session(peer, &account, None);
+        let session = self.session(peer, &account, None, Pass::default());
         Ok(Some(WebSession { token: token.to_owned(), csrf: row.csrf, session, expires: row.expires }))
     }
 

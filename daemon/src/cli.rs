@@ -151,7 +151,7 @@ pub(crate) enum AppPassword {
         /// What it is for, like `phone`
         #[arg(long)]
         label: String,
-        /// Where it is taken [default: everywhere]
+        /// Where it is taken; `Mail` among the files is for imap and pop3 [default: everywhere]
         #[arg(long, value_delimiter = ',', value_parser = ["smtp", "imap", "pop3", "ftp", "http"])]
         protocols: Vec<String>,
         /// It may read and change nothing

@@ -70,8 +70,8 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
     daemon.listen(&config.listen, sockets);
     telemetry::serve(&config.telemetry.bind, &telemetry::Health { store: store.clone(), metrics, stop })?;
     let maintenance = tokio::spawn({
-        let store = store.clone();
-        async move { tokio::join!(store.maintain(), store.index()) }
+        let (store, authority) = (store.clone(), authority.clone());
+        async move { tokio::join!(store.maintain(), store.index(), authority.watch()) }
     });
     let state =
         control::State { store: store.clone(), authority, places: daemon.places.clone(), since: Instant::now() };

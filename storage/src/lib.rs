@@ -37,7 +37,7 @@ pub use mail::{
     is_among, ranges,
 };
 pub use path::VPath;
-pub use peer::{Actor, Peer, Tls, TraceId};
+pub use peer::{Actor, Pass, Peer, Tls, TraceId};
 pub use store::{BlobStore, Options, Status, Store};
 pub use throttle::Standing;
 pub use time::Timestamp;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use tokio::sync::watch;
+
 use crate::{Error, Timestamp};
 
 /// The digits of a trace id, in the order of their values, so that ids sort by time (Crockford's base 32, lower case).
@@ -98,6 +100,33 @@ impl Peer {
     }
 }
 
+/// Whether what a session was opened by still opens the door: it may be withdrawn while the session goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Pass(Option<watch::Receiver<bool>>);
+
+impl Pass {
+    /// A pass, and what withdraws it by saying `true`.
+    pub fn issue() -> (watch::Sender<bool>, Pass) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Pass(Some(receiver)))
+    }
+
+    /// Whether it is withdrawn.
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.as_ref().is_some_and(|withdrawn| *withdrawn.borrow())
+    }
+
+    /// Waits until it is withdrawn.
+    pub async fn withdrawn(&mut self) {
+        if let Some(withdrawn) = &mut self.0
+            && withdrawn.wait_for(|withdrawn| *withdrawn).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
 /// Who makes a change, for its audit record.
 #[derive(Debug, Clone)]
 pub struct Actor {
@@ -109,23 +138,29 @@ pub struct Actor {
     pub peer: Peer,
     /// Whether the credential it came with may only read.
     pub read_only: bool,
+    /// What it came in by.
+    pub pass: Pass,
 }
 
 impl Actor {
     /// The administrator at this machine's command line, and the daemon itself.
     pub fn command_line() -> Self {
-        Actor { account: None, name: String::new(), peer: Peer::command_line(), read_only: false }
+        let (name, peer) = (String::new(), Peer::command_line());
+        Actor { account: None, name, peer, read_only: false, pass: Pass::default() }
     }
 
     /// Whether it may change anything.
     ///
     /// # Errors
-    /// [`Error::Denied`] when it may only read.
+    /// [`Error::Denied`] when it may only read, or may not be here any more.
     pub(crate) fn may_change(&self) -> Result<(), Error> {
-        match self.read_only {
-            true => Err(Error::Denied("this app password is read-only".into())),
-            false => Ok(()),
+        if self.pass.is_withdrawn() {
+            return Err(Error::Denied("the password of this session is not valid any more; log in anew".into()));
         }
+        if self.read_only {
+            return Err(Error::Denied("this app password is read-only".into()));
+        }
+        Ok(())
     }
 }
 

@@ -1,10 +1,12 @@
 """Who comes in, and by what: SCRAM by gsasl and scramp with both channel bindings, app passwords inside and outside of
-their scope over SMTP, FTP and HTTPS, and that nothing tells whether an account exists."""
+their scope over SMTP, FTP and HTTPS, that nothing tells whether an account exists, and that sessions end with what
+they were opened by."""
 
-import base64, ftplib, io, re, smtplib, subprocess, tempfile
+import base64, ftplib, io, poplib, re, smtplib, subprocess, tempfile, time
 
 import ftps
 from harness import Daemon, Report, run
+from rawimap import Imap
 from scramp import ScramClient, ScramException
 
 tempfile.tempdir = "/var/tmp"
@@ -228,6 +230,90 @@ def listed(report, daemon, made):
     report.check("with the account they are gone", not daemon.store.rows("SELECT 1 FROM credentials WHERE label <> ''"))
 
 
+class Everywhere:
+    """One session of each protocol, opened by a password; what each says when it must not go on."""
+
+    def __init__(self, daemon, name, password):
+        self.imap = Imap(daemon, name, password, timeout=30)
+        self.imap.say("SELECT INBOX")
+        self.idle = Imap(daemon, name, password, timeout=30)
+        self.idle.say("SELECT INBOX")
+        self.idle.send(b"z IDLE\r\n")
+        self.idle.line()
+        self.pop3 = poplib.POP3_SSL("127.0.0.1", daemon.port["pop3s"], context=ftps.context(), timeout=30)
+        self.pop3.user(name)
+        self.pop3.pass_(password)
+        self.ftp = ftps.login(daemon.port["ftp"], name, password)
+        self.smtp, _ = plain(daemon, name, password)
+
+    def go_on(self):
+        """Whether each session still does what it is there for."""
+        self.idle.raw.settimeout(0.5)
+        try:
+            idles = not self.idle.more()
+        except TimeoutError:
+            idles = True
+        return {"imap": b" OK " in self.imap.say("NOOP"), "idle": idles, "pop3": self.pop3.stat() is not None,
+                "ftp": self.ftp.voidcmd("NOOP").startswith("200"), "smtp": self.smtp.docmd("NOOP")[0] == 250}
+
+    def told(self):
+        """The last words of each session, within its timeout."""
+        self.idle.raw.settimeout(30)
+        return {"imap": self.imap.line(), "idle": self.idle.line(), "pop3": self.pop3.file.readline(),
+                "ftp": self.ftp.file.readline().encode(), "smtp": self.smtp.getreply()[0]}
+
+
+def withdrawn(report, daemon):
+    """Whoever takes a password away means the device that has it now."""
+    daemon.add("erin", PASSWORD)
+
+    def app(*more):
+        made = daemon.json("user", "app-password", "add", "erin", "--label", "lost", *more)
+        return made["id"], made["password"]
+
+    lost, text = app()
+    expiring, brief = app("--expires", "1d")
+    deeds = (("removed app password", text, lambda: daemon.cli("user", "app-password", "remove", "erin", str(lost))),
+             ("changed password", PASSWORD, lambda: daemon.cli("user", "passwd", "erin", "--password-stdin",
+                                                               input="another long password\n")),
+             ("disabled account", "another long password", lambda: daemon.cli("user", "disable", "erin")))
+    for what, password, deed in deeds:
+        sessions, other = Everywhere(daemon, "erin", password), Imap(daemon, "erin", brief, timeout=30)
+        report.check(f"before it is a {what}, all sessions go on", all(sessions.go_on().values()), sessions.go_on())
+        begun = time.time()
+        deed()
+        told = sessions.told()
+        wanted = {"imap": b"* BYE [EXPIRED]", "idle": b"* BYE [EXPIRED]", "pop3": b"-ERR [AUTH]", "ftp": b"421 "}
+        report.check(f"a {what} ends the sessions of every protocol, {time.time() - begun:.1f} s",
+                     told.pop("smtp") == 421 and all(told[name].startswith(words) for name, words in wanted.items()), told)
+        kept = what != "disabled account"
+        answer = other.say("NOOP")
+        report.check(f"and {'not ' if kept else ''}those of other credentials", (b" OK " in answer) == kept, answer)
+        other.close()
+    daemon.cli("user", "enable", "erin")
+    session = Imap(daemon, "erin", brief, timeout=60)
+    daemon.store.rows("UPDATE credentials SET expires = 1000 WHERE id = $1", expiring)
+    daemon.cli("user", "quota", "erin", "1G")
+    answer = session.line()
+    report.check("one that has expired ends its session too", answer.startswith(b"* BYE [EXPIRED]"), answer)
+
+
+def mail_as_files(report, daemon):
+    """`Mail` is for whom mail is."""
+    daemon.add("dora", PASSWORD)
+    for protocols, seen in (("ftp", False), ("ftp,imap", True)):
+        made = daemon.json("user", "app-password", "add", "dora", "--label", protocols, "--protocols", protocols)
+        client = ftps.login(daemon.port["ftp"], "dora", made["password"])
+        names, reply = client.nlst(), "250"
+        try:
+            client.cwd("/Mail/INBOX")
+        except ftplib.error_perm as error:
+            reply = str(error)
+        client.close()
+        report.check(f"an app password for {protocols} sees {'the' if seen else 'no'} mail",
+                     ("Mail" in names) == seen and reply.startswith("250" if seen else "550"), (names, reply))
+
+
 def throttling(report, daemon):
     daemon.add("carol", PASSWORD)
     # Ten are free; after each of those that follow, the wait is twice as long: from a second on, some end in time.
@@ -264,6 +350,8 @@ def main():
         by_scramp(report, daemon)
         strangers(report, daemon)
         app_passwords(report, daemon)
+        mail_as_files(report, daemon)
+        withdrawn(report, daemon)
         throttling(report, daemon)
         verified = daemon.cli("audit", "verify", check=False)
         report.check("the audit log is whole", verified.returncode == 0, verified)

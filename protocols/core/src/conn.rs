@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use auth::{ChannelBinding, Peer, TraceId};
+use auth::{ChannelBinding, Pass, Peer, TraceId};
 
 use crate::TlsMode;
 use crate::data::PassivePorts;
@@ -85,6 +85,8 @@ pub struct Conn {
     arrival: IpAddr,
     listener: Arc<Listener>,
     stop: Shutdown,
+    /// What whoever is logged in goes on by.
+    pass: Pass,
     /// What the TLS handshake went by; data connections go by the same.
     tls: Option<tls::Identity>,
     /// Gives the connection's place under the limits back when it is dropped.
@@ -118,6 +120,7 @@ impl Conn {
             arrival,
             listener,
             stop,
+            pass: Pass::default(),
             tls: None,
             _place: place,
         };
@@ -153,6 +156,16 @@ impl Conn {
     /// The address of this host that the connection arrived at: where its data connections can be waited for.
     pub(crate) fn arrival(&self) -> IpAddr {
         self.arrival
+    }
+
+    /// Ends the session when `pass` is withdrawn: then no other line comes.
+    pub fn admit(&mut self, pass: Pass) {
+        self.pass = pass;
+    }
+
+    /// Whether whoever is logged in may not be here any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.pass.is_withdrawn()
     }
 
     /// The listener the connection came by.
@@ -215,6 +228,9 @@ impl Conn {
     pub async fn line(&mut self, limit: usize, idle: Duration) -> Result<Line, ReadError> {
         let deadline = tokio::time::Instant::now() + idle;
         loop {
+            if self.pass.is_withdrawn() {
+                return Err(ReadError::Withdrawn);
+            }
             if let Some(line) = self.framer.next(&mut self.input, limit)? {
                 return Ok(line);
             }
@@ -225,6 +241,7 @@ impl Conn {
                 biased;
                 read = self.stream.read_buf(&mut self.input) => read,
                 () = self.stop.requested(), if between => return Err(ReadError::Shutdown),
+                () = self.pass.withdrawn() => return Err(ReadError::Withdrawn),
                 () = tokio::time::sleep_until(deadline) => return Err(ReadError::Idle),
             };
             // A peer that closes TCP without TLS's close_notify between commands has closed all the same.

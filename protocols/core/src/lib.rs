@@ -139,6 +139,8 @@ pub enum Closed {
     Tls,
     /// The daemon drains.
     Shutdown,
+    /// What the client logged in by is not valid any more.
+    Withdrawn,
 }
 
 impl Closed {
@@ -149,6 +151,7 @@ impl Closed {
             Closed::Lost => "lost",
             Closed::Idle => "idle",
             Closed::Abuse => "abuse",
+            Closed::Withdrawn => "withdrawn",
             Closed::Proxy => "proxy",
             Closed::Tls => "tls",
             Closed::Shutdown => "shutdown",

@@ -29,6 +29,9 @@ pub enum ReadError {
     /// The daemon drains and the client was between commands.
     #[error("the server is shutting down")]
     Shutdown,
+    /// What the client logged in by is not valid any more.
+    #[error("the password of the session is not valid any more")]
+    Withdrawn,
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(#[from] std::io::Error),

@@ -51,10 +51,13 @@ impl Wire {
     /// Sends what waits when it is much, and keeps the space for more.
     ///
     /// # Errors
-    /// When the connection fails.
+    /// When the connection fails, or whoever is logged in may not be here any more.
     pub async fn relieve(&mut self) -> io::Result<()> {
         if self.out.len() < FULL {
             return Ok(());
+        }
+        if self.conn.is_withdrawn() {
+            return Err(io::Error::other("the password of the session is not valid any more"));
         }
         let sent = self.conn.write(&self.out).await;
         self.out.clear();

@@ -218,12 +218,15 @@ impl Session {
         Next::Say(reply)
     }
 
-    fn unread(&mut self, error: &ReadError) -> Next {
+    pub(crate) fn unread(&mut self, error: &ReadError) -> Next {
         match error {
             ReadError::TooLong => self.strike(Reply::new(500, "That line is too long: 8192 bytes are taken.")),
             ReadError::Endless => Next::End(Reply::new(421, "A line has an end; goodbye."), Closed::Abuse),
             ReadError::Idle => Next::End(Reply::new(421, "Nothing came for too long; goodbye."), Closed::Idle),
             ReadError::Shutdown => Next::End(Reply::new(421, "The server is shutting down."), Closed::Shutdown),
+            ReadError::Withdrawn => {
+                Next::End(Reply::new(421, "The password is not valid any more; log in anew."), Closed::Withdrawn)
+            }
             ReadError::Closed => Next::Gone(Closed::Quit),
             ReadError::Io(_) => Next::Gone(Closed::Lost),
         }

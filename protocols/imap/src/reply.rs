@@ -169,6 +169,7 @@ pub fn bye(error: &ReadError) -> Option<(&'static str, Closed)> {
         ReadError::TooLong | ReadError::Endless => Some(("A line without end; goodbye", Closed::Abuse)),
         ReadError::Idle => Some(("Nothing came for too long; goodbye", Closed::Idle)),
         ReadError::Shutdown => Some(("[UNAVAILABLE] The service is shutting down; try again", Closed::Shutdown)),
+        ReadError::Withdrawn => Some(("[EXPIRED] The password is not valid any more; log in anew", Closed::Withdrawn)),
         ReadError::Closed | ReadError::Io(_) => None,
     }
 }

@@ -149,6 +149,10 @@ pub fn no_line(error: &ReadError) -> Option<Reply> {
         ReadError::Shutdown => {
             Some(Reply::err("The service is shutting down; try again").coded(SYS_TEMP).closing(Closed::Shutdown))
         }
+        ReadError::Withdrawn => {
+            let reply = Reply::err("The password is not valid any more; what was marked is not removed");
+            Some(reply.coded(AUTH).closing(Closed::Withdrawn))
+        }
         ReadError::Closed | ReadError::Io(_) => None,
     }
 }

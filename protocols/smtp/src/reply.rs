@@ -194,6 +194,9 @@ pub fn no_line(error: &ReadError) -> Option<Reply> {
         ReadError::Shutdown => {
             Some(Reply::new(421, "4.3.2 The service is shutting down; try again").closing(Closed::Shutdown))
         }
+        ReadError::Withdrawn => {
+            Some(Reply::new(421, "4.7.0 The password is not valid any more; log in anew").closing(Closed::Withdrawn))
+        }
         ReadError::Closed | ReadError::Io(_) => None,
     }
 }

@@ -124,6 +124,7 @@ impl Home {
     /// # Errors
     /// As [`Home::rename`], and [`Error::OverQuota`].
     pub async fn copy(&self, from: &VPath, to: &VPath, overwrite: bool) -> Result<bool, Error> {
+        self.sees(from)?;
         let (account, actor, source, target) = (self.account, self.actor.clone(), from.clone(), to.clone());
         let copy = move |tx: &mut Tx<'_>| {
             let place = Destination::check(tx, account, &source, &target, overwrite)?;

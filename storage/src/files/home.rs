@@ -16,6 +16,8 @@ pub struct Home {
     pub(super) store: Store,
     pub(super) account: i64,
     pub(super) actor: Actor,
+    /// Whether the account's mail stands in it.
+    pub(super) mail: bool,
 }
 
 /// What an account uses and may use.
@@ -30,7 +32,7 @@ pub struct Usage {
 impl Store {
     /// The home of `account` as `actor` uses it. For `auth`, which has checked that it may.
     pub fn home(&self, account: i64, actor: Actor) -> Home {
-        Home { store: self.clone(), account, actor }
+        Home { store: self.clone(), account, actor, mail: true }
     }
 }
 
@@ -43,11 +45,24 @@ impl Home {
         home
     }
 
+    /// The same home without the account's mail, for whom that is no business of.
+    #[must_use]
+    pub fn without_mail(mut self) -> Home {
+        self.mail = false;
+        self
+    }
+
+    /// Refuses to know of mail where there is none.
+    pub(super) fn sees(&self, path: &VPath) -> Result<(), Error> {
+        if self.mail || mail::below(path).is_none() { Ok(()) } else { Err(Error::NotFound) }
+    }
+
     /// What stands at `path`.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
     pub async fn stat(&self, path: &VPath) -> Result<Arc<Node>, Error> {
+        self.sees(path)?;
         let (caches, shared) = (self.store.caches().clone(), self.store.db().is_shared());
         let (account, wanted) = (self.account, path.clone());
         // Where other nodes change things too, what is remembered holds if the account has not changed since.
@@ -89,7 +104,7 @@ impl Home {
         }
         // Mail stands in the home itself, whatever else had that name.
         let hidden = if path.is_root() { mail::FOLDER } else { "" };
-        let beside = Some(mail::top(&folder)).filter(|top| path.is_root() && top.name > after);
+        let beside = Some(mail::top(&folder)).filter(|top| self.mail && path.is_root() && top.name > after);
         let found = db.look(move |tx| {
             let sql = format!(
                 "SELECT {NODE} FROM nodes WHERE parent = $1 AND name > $2 AND name <> $3 ORDER BY name LIMIT $4"

@@ -1,6 +1,6 @@
 //! TLS and logging in: AUTH, PBSZ, PROT, CCC (RFC 4217), USER, PASS, ACCT, REIN.
 
-use auth::{Offer, Secret};
+use auth::{Offer, Pass, Secret};
 use protocol::Closed;
 use storage::VPath;
 
@@ -87,6 +87,7 @@ async fn password(session: &mut Session, argument: &str) -> Next {
     match session.ftp.services.auth.login(session.conn.peer(), offer).await {
         Ok(login) => {
             let text = format!("Welcome, {}.", login.principal.name);
+            session.conn.admit(login.pass.clone());
             session.state = State::User(Box::new(User {
                 login,
                 folder: VPath::root(),
@@ -104,6 +105,7 @@ async fn password(session: &mut Session, argument: &str) -> Next {
 /// Back to the beginning; TLS stays (RFC 4217 §11 allows either).
 fn reinitialize(session: &mut Session) -> Next {
     session.state = State::Stranger;
+    session.conn.admit(Pass::default());
     session.route = None;
     session.only_epsv = false;
     Reply::new(220, "Log in anew.").into()

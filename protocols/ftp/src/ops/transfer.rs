@@ -203,6 +203,8 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
                 continue;
             }
             Err(ReadError::TooLong) => Err(Malformed::Text),
+            // The transfer ends here, as by ABOR.
+            Err(error @ ReadError::Withdrawn) => return session.unread(&error),
             Err(_) => return Next::Gone(Closed::Lost),
         };
         let reply = match command {

@@ -38,7 +38,8 @@ pub(crate) async fn authenticate(session: &mut Session, mechanism: &str, initial
 
 fn settled(session: &mut Session, result: Result<auth::Session, Denied>) -> Reply {
     match result {
-        Ok(auth::Session { principal, mail, .. }) => {
+        Ok(auth::Session { principal, mail, pass, .. }) => {
+            session.wire.conn.admit(pass);
             session.off.add_account(&session.imap.config, &principal.name);
             session.state = State::Authenticated(Box::new(User { principal, mail, enabled: Enabled::default() }));
             let capabilities = format!("CAPABILITY {}", super::any::capabilities(session));

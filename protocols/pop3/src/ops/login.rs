@@ -13,7 +13,7 @@ use crate::session::State;
 pub(crate) async fn pass(pop3: &Pop3, wire: &mut Wire, name: String, password: String) -> Outcome {
     let offer = Offer::Password { name, password: Secret::new(password) };
     match pop3.services.auth.login(wire.conn.peer(), offer).await {
-        Ok(login) => Ok(begin(login).await),
+        Ok(login) => Ok(begin(wire, login).await),
         Err(denied) => Ok((State::Authorization, Some(Reply::from(&denied)))),
     }
 }
@@ -33,16 +33,18 @@ pub(crate) async fn auth(
     };
     let carrier = Carrier { prompt: "+ ", strict: true, idle: pop3.idle() };
     match carrier.run(wire, exchange, initial).await? {
-        Ok(login) => Ok(begin(*login).await),
+        Ok(login) => Ok(begin(wire, *login).await),
         Err(broken) => Ok((State::Authorization, Some(Reply::from(&broken)))),
     }
 }
 
 /// Enters the TRANSACTION state, or stays before it when the maildrop cannot be had.
-async fn begin(login: auth::Session) -> (State, Option<Reply>) {
+async fn begin(wire: &mut Wire, login: auth::Session) -> (State, Option<Reply>) {
+    let pass = login.pass.clone();
     match Maildrop::open(login).await {
         Ok(maildrop) => {
             let reply = Reply::ok(format!("Welcome: {}", maildrop.summary()));
+            wire.conn.admit(pass);
             (State::Transaction(Box::new(maildrop)), Some(reply))
         }
         Err(error) => (State::Authorization, Some(Reply::from(&error))),

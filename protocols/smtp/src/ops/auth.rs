@@ -38,6 +38,7 @@ pub(crate) async fn auth(
     let carrier = Carrier { prompt: "334 ", strict: true, idle: smtp.idle() };
     let reply = match carrier.run(wire, exchange, initial).await? {
         Ok(session) => {
+            wire.conn.admit(session.pass);
             client.login = Some(session.principal);
             Reply::new(235, "2.7.0 Authentication successful")
         }
