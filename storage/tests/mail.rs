@@ -222,10 +222,10 @@ async fn copies_and_moves_carry_everything(world: World) {
     }
     let used = mail.usage().await.unwrap().used;
     let inbox = mail.open("INBOX").await.unwrap();
-    let copied = inbox.copy(vec![(2, 3), (5, 5)], "Archive").await.unwrap();
+    let copied = inbox.copy(vec![(2, 3), (5, 5)], 0, "Archive").await.unwrap();
     assert_eq!((copied.from, copied.first), (vec![2, 3, 5], 1));
     assert_eq!(mail.usage().await.unwrap().used, used + used / 2);
-    let moved = inbox.relocate(vec![(1, 2), (6, u32::MAX)], "Archive").await.unwrap();
+    let moved = inbox.relocate(vec![(1, 2), (6, u32::MAX)], 0, "Archive").await.unwrap();
     assert_eq!((moved.from, moved.first), (vec![1, 2, 6], 4));
     assert_eq!(uids(&inbox.view().await.unwrap()), [3, 4, 5]);
     let archive = mail.open("Archive").await.unwrap();
@@ -235,14 +235,23 @@ async fn copies_and_moves_carry_everything(world: World) {
     assert_eq!(flags_of(&view, 6), ["\\Seen", "tag"]);
     let last = archive.content(view.message(6).unwrap()).await.unwrap().bytes().unwrap();
     assert_eq!(last, message("5"));
+    // What was seen is there, or nothing happens.
+    for too_few in [
+        inbox.copy(vec![(1, 3), (4, 4)], 4, "Archive").await,
+        inbox.relocate(vec![(1, 3), (4, 4)], 4, "Archive").await,
+        inbox.copy(vec![(1, 2)], 2, "Archive").await,
+    ] {
+        assert_eq!(too_few, Err(Error::Changed));
+    }
+    assert_eq!(uids(&archive.view().await.unwrap()).len(), 6);
     // Into itself: the copies are new messages, and no endless ones.
-    let copied = archive.copy(vec![(1, u32::MAX)], "Archive").await.unwrap();
+    let copied = archive.copy(vec![(1, u32::MAX)], 0, "Archive").await.unwrap();
     assert_eq!((copied.from.len(), copied.first), (6, 7));
-    let moved = archive.relocate(vec![(1, u32::MAX)], "Archive").await.unwrap();
+    let moved = archive.relocate(vec![(1, u32::MAX)], 0, "Archive").await.unwrap();
     assert_eq!((moved.from.len(), moved.first), (12, 13));
     assert_eq!(uids(&archive.view().await.unwrap()), (13..=24).collect::<Vec<_>>());
-    assert_eq!(archive.relocate(vec![(1, 5)], "Sent").await.unwrap().from, Vec::<u32>::new());
-    assert_eq!(inbox.copy(vec![(3, 3)], "nowhere").await, Err(Error::NotFound));
+    assert_eq!(archive.relocate(vec![(1, 5)], 0, "Sent").await.unwrap().from, Vec::<u32>::new());
+    assert_eq!(inbox.copy(vec![(3, 3)], 0, "nowhere").await, Err(Error::NotFound));
     // What is referred to stays, however often the sweeper comes.
     mail.delete("Archive").await.unwrap();
     store.sweep(std::time::Duration::ZERO).await.unwrap();
@@ -346,8 +355,8 @@ async fn a_quota_holds_for_all_ways_in(world: World) {
     let mut more = mail.append("INBOX").await.unwrap();
     assert_eq!(more.begin(vec![], None, 600).await, Err(Error::OverQuota), "before a byte of it came");
     let inbox = mail.open("INBOX").await.unwrap();
-    assert_eq!(inbox.copy(vec![(1, 1)], "Sent").await, Err(Error::OverQuota));
-    inbox.relocate(vec![(1, 1)], "Sent").await.unwrap();
+    assert_eq!(inbox.copy(vec![(1, 1)], 0, "Sent").await, Err(Error::OverQuota));
+    inbox.relocate(vec![(1, 1)], 0, "Sent").await.unwrap();
     assert_eq!(mail.mailbox("Sent").await.unwrap().counts.bytes, 600);
 }
 
@@ -370,9 +379,9 @@ async fn counts_are_those_of_the_rows_after_any_history(world: World) {
             2 => drop(flag(mailbox, range, FlagChange::Add, flags).await),
             3 => drop(flag(mailbox, range, FlagChange::Remove, flags).await),
             4 => drop(flag(mailbox, range, FlagChange::Replace, flags).await),
-            5 => drop(mailbox.copy(range, other).await.unwrap()),
+            5 => drop(mailbox.copy(range, 0, other).await.unwrap()),
             _ if chance(3) == 0 => drop(mailbox.expunge(None).await.unwrap()),
-            _ => drop(mailbox.relocate(range, other).await.unwrap()),
+            _ => drop(mailbox.relocate(range, 0, other).await.unwrap()),
         }
     }
     let mut bytes = 0;

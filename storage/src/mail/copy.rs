@@ -20,15 +20,19 @@ pub struct Copied {
 }
 
 impl Mailbox {
-    /// Copies messages into another mailbox, all or none.
+    /// Copies messages into another mailbox, all or none; those that are not there are left out, unless fewer than
+    /// `least` are.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such mailbox; [`Error::OverQuota`].
-    pub async fn copy(&self, uids: Uids, to: &str) -> Result<Copied, Error> {
+    /// [`Error::NotFound`] when there is no such mailbox; [`Error::Changed`] when too few are there;
+    /// [`Error::OverQuota`].
+    pub async fn copy(&self, uids: Uids, least: u32, to: &str) -> Result<Copied, Error> {
         let (id, mail, to) = (self.id(), self.mail.clone(), to.to_owned());
         self.mail
             .change("mail.copy", self.name(), move |tx| {
-                let Some(place) = Place::find(tx, id, mail.account, &uids, &to)? else { return Ok(Copied::default()) };
+                let Some(place) = Place::find(tx, (id, mail.account), (&uids, least), &to)? else {
+                    return Ok(Copied::default());
+                };
                 let copied = place.put(tx, &uids)?;
                 tx.run(
                     "UPDATE blobs SET refs = refs + number, freed = NULL FROM (
@@ -44,19 +48,26 @@ impl Mailbox {
             .await
     }
 
-    /// Moves messages into another mailbox, all or none.
+    /// Moves messages into another mailbox as [`Mailbox::copy`] copies them.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such mailbox.
-    pub async fn relocate(&self, uids: Uids, to: &str) -> Result<Copied, Error> {
+    /// [`Error::NotFound`] when there is no such mailbox; [`Error::Changed`] when too few are there.
+    pub async fn relocate(&self, uids: Uids, least: u32, to: &str) -> Result<Copied, Error> {
         let (id, mail, to) = (self.id(), self.mail.clone(), to.to_owned());
-        self.mail.change("mail.move", self.name(), move |tx| relocate(tx, &mail, id, &uids, &to)).await
+        self.mail.change("mail.move", self.name(), move |tx| relocate(tx, &mail, id, (&uids, least), &to)).await
     }
 }
 
 /// Moves messages from a mailbox into another one.
-pub(super) fn relocate(tx: &mut Tx<'_>, mail: &Mail, id: i64, uids: &Uids, to: &str) -> Result<Copied, Error> {
-    let Some(place) = Place::find(tx, id, mail.account, uids, to)? else { return Ok(Copied::default()) };
+pub(super) fn relocate(
+    tx: &mut Tx<'_>,
+    mail: &Mail,
+    id: i64,
+    (uids, least): (&Uids, u32),
+    to: &str,
+) -> Result<Copied, Error> {
+    let found = Place::find(tx, (id, mail.account), (uids, least), to)?;
+    let Some(place) = found else { return Ok(Copied::default()) };
     let copied = place.put(tx, uids)?;
     let modseq = messages::shrink(tx, id, &place.grown)?;
     // They cannot be restored: they are somewhere else.
@@ -87,13 +98,21 @@ struct Place {
 
 impl Place {
     /// `None` when there is nothing to put anywhere.
-    fn find(tx: &Tx<'_>, source: i64, account: i64, uids: &Uids, to: &str) -> Result<Option<Place>, Error> {
+    fn find(
+        tx: &Tx<'_>,
+        (source, account): (i64, i64),
+        (uids, least): (&Uids, u32),
+        to: &str,
+    ) -> Result<Option<Place>, Error> {
         let from = name_of(tx, source)?;
         let target = mailboxes::find(tx, account, to)?;
         let (mut grown, mut found) = (Grown::default(), Vec::new());
         for Held { uid, flags, size } in held(tx, source, uids, Flags::default())? {
             grown.add(flags, size);
             found.push(uid);
+        }
+        if found.len() < least as usize {
+            return Err(Error::Changed);
         }
         let Some(&last) = found.last() else { return Ok(None) };
         let (uidvalidity, name) = (target.counts.uidvalidity, target.name);

@@ -209,7 +209,7 @@ impl Mail {
             let inbox = find(tx, mail.account, "INBOX")?;
             let id = create(tx, mail.account, &to, None)?;
             tx.change(&mail.actor, mail.account, 0, &deed("mailbox.create", id, &to, "from=INBOX"))?;
-            copy::relocate(tx, &mail, inbox.id, &vec![(1, u32::MAX)], &to).map(drop)
+            copy::relocate(tx, &mail, inbox.id, (&vec![(1, u32::MAX)], 0), &to).map(drop)
         })
         .await
     }

@@ -1,12 +1,12 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8).
 
-use storage::Copied;
+use storage::{Copied, Error};
 
 use super::expunge::read_only;
 use crate::codec::Numbers;
 use crate::codec::sequence::compact;
 use crate::reply::{self, Reply};
-use crate::selected::Selected;
+use crate::selected::{Ranges, Selected};
 use crate::session::{Context, Outcome, finish};
 
 /// COPY.
@@ -21,9 +21,9 @@ pub(crate) async fn copy(
         Ok(ranges) => ranges,
         Err(reply) => return Ok(reply),
     };
-    let done = match selected.mailbox.copy(selected.uids(&ranges), to).await {
+    let done = match selected.mailbox.copy(selected.uids(&ranges), least(uid, &ranges), to).await {
         Ok(copied) => told(Reply::ok("Copied"), &copied),
-        Err(error) => reply::into_mailbox(&error),
+        Err(error) => refused(&error),
     };
     Ok(finish(context, selected, true, done).await)
 }
@@ -43,7 +43,7 @@ pub(crate) async fn relocate(
         Ok(ranges) => ranges,
         Err(reply) => return Ok(reply),
     };
-    let done = match selected.mailbox.relocate(selected.uids(&ranges), to).await {
+    let done = match selected.mailbox.relocate(selected.uids(&ranges), least(uid, &ranges), to).await {
         Ok(copied) => {
             let code = told(Reply::ok("Moved"), &copied);
             if code.code.is_some() {
@@ -51,13 +51,25 @@ pub(crate) async fn relocate(
             }
             Reply::ok("Moved")
         }
-        Err(error) => reply::into_mailbox(&error),
+        Err(error) => refused(&error),
     };
     let done = finish(context, selected, true, done).await;
     Ok(match context.user.enabled.qresync && done.code.is_none() {
         true => done.with(format!("HIGHESTMODSEQ {}", selected.view.modseq)),
         false => done,
     })
+}
+
+/// How many of the messages must be there: by number all, since the client sees them; by UID those that are.
+fn least(uid: bool, ranges: &Ranges) -> u32 {
+    if uid { 0 } else { ranges.iter().map(|&(from, to)| to - from + 1).sum() }
+}
+
+fn refused(error: &Error) -> Reply {
+    match error {
+        Error::Changed => Reply::no("Some of them were expunged meanwhile; nothing was done").with("EXPUNGEISSUED"),
+        other => reply::into_mailbox(other),
+    }
 }
 
 /// With where messages went, when there were any (RFC 4315 §3).

@@ -21,6 +21,36 @@ async fn two(world: &World) -> (Client, Client) {
     (one, other)
 }
 
+#[tokio::test]
+async fn what_is_copied_by_number_is_what_the_client_sees() {
+    let world = World::new().await;
+    let (mut one, mut other) = two(&world).await;
+    other.script("> STORE 2 +FLAGS.SILENT (\\Deleted)\nOK ...\n> EXPUNGE\n* 2 EXPUNGE\nOK ...").await;
+    // RFC 9051 §6.4.7: all or none; RFC 5530: why. The UID forms leave out what is not there.
+    one.script(
+        "> COPY 1:3 Archive
+         * 2 EXPUNGE
+         NO [EXPUNGEISSUED] ...
+         > STATUS Archive (MESSAGES)
+         * STATUS \"Archive\" (MESSAGES 0)
+         OK ...
+         > COPY 1:2 Archive
+         OK [COPYUID #v 1,3 1:2] ...",
+    )
+    .await;
+    other.script("> STORE 1 +FLAGS.SILENT (\\Deleted)\nOK ...\n> EXPUNGE\n* 1 EXPUNGE\nOK ...").await;
+    one.script(
+        "> MOVE 1 Archive
+         * 1 EXPUNGE
+         NO [EXPUNGEISSUED] ...
+         > UID MOVE 1:3 Archive
+         * OK [COPYUID #v 3 3] ...
+         * 1 EXPUNGE
+         OK ...",
+    )
+    .await;
+}
+
 const GONE: &str = "> STORE 1 +FLAGS.SILENT (\\Deleted)\nOK ...\n> EXPUNGE\n* 1 EXPUNGE\nOK ...";
 
 #[tokio::test]
