@@ -18,6 +18,7 @@ use crate::reply::{self, Reply, Status, Untagged};
 use crate::selected::Selected;
 
 use collect::Collected;
+pub(crate) use collect::refuse;
 
 /// Where a session stands, with all that is valid there and nothing else.
 pub(crate) enum State {

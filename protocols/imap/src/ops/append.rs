@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::expunge::read_only;
 use crate::codec::append::{self, Head};
-use crate::codec::{Literal, literal_at_end};
+use crate::codec::{Fault, Literal, literal_at_end};
 use crate::reply::{self, Reply, Untagged};
-use crate::session::{Context, Outcome};
+use crate::session::{Context, Outcome, refuse};
 
 /// The longest line between two messages.
 const LINE: usize = 64 << 10;
@@ -58,23 +58,20 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             false => take(context, append, literal.size).await?,
         };
         let line = context.wire.line(LINE, context.imap.idle()).await?;
-        let mut text = &line.bytes[..];
-        if head.utf8 {
-            match text.strip_prefix(b")") {
-                Some(rest) => text = rest,
-                None => return Ok(Reply::bad("A closing parenthesis was awaited")),
-            }
-        }
-        match append::next(text) {
-            Ok(None) => break,
-            Ok(Some(next)) => {
-                let Some(announced) = literal_at_end(text) else { return Ok(Reply::bad("A literal was awaited")) };
+        let announced = literal_at_end(&line.bytes);
+        match (behind(&line.bytes, head.utf8), announced) {
+            (Ok(None), _) => break,
+            (Ok(Some(next)), Some(announced)) => {
                 if !context.off.allows("MULTIAPPEND") {
                     append = Err(Reply::bad("MULTIAPPEND is not offered here"));
                 }
                 (head, literal) = (next, announced);
             }
-            Err(fault) => return Ok(Reply::bad(fault.text)),
+            (Ok(Some(_)), None) => return Ok(Reply::bad("A literal was awaited")),
+            (Err(fault), None) => return Ok(Reply::from(&fault)),
+            (Err(fault), Some(announced)) => {
+                return refuse(context.wire, context.imap.idle(), announced, Reply::from(&fault)).await;
+            }
         }
     }
     let append = match append {
@@ -92,6 +89,15 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
         }
         Err(error) => reply::into_mailbox(&error),
     })
+}
+
+/// Reads the line behind a message: `None` ends the command, otherwise another message follows.
+fn behind(line: &[u8], utf8: bool) -> Result<Option<Head>, Fault> {
+    match line.strip_prefix(b")") {
+        Some(rest) if utf8 => append::next(rest),
+        None if utf8 => Err(Fault { tag: None, text: "a closing parenthesis was awaited" }),
+        _ => append::next(line),
+    }
 }
 
 fn too_large(limit: u64) -> Reply {

@@ -1,6 +1,8 @@
 //! Collecting a command: its lines and literals, within what may be held in memory.
 
-use protocol::{Closed, Progress, ReadError};
+use std::time::Duration;
+
+use protocol::{Closed, Progress, ReadError, Wire};
 
 use super::Session;
 use crate::codec::append::{self, First};
@@ -81,28 +83,38 @@ impl Session {
         }
     }
 
-    /// Answers a command at its literal. One that comes unasked is read and dropped, with the rest of the command, or
-    /// its octets would be taken for commands.
+    /// Answers a command at its literal.
     async fn refuse(&mut self, text: &[u8], literal: Literal, reply: Reply) -> Result<Collected, ReadError> {
-        let tag = tag_of(text);
-        let mut next = Some(literal).filter(|literal| literal.nonsync);
-        let mut skipped = 0;
-        while let Some(literal) = next {
-            skipped += literal.size.min(SKIPPED + 1);
-            if skipped > SKIPPED {
-                self.wire.untagged("BYE [TOOBIG] A literal is too large; goodbye");
-                return Ok(Collected::Refused { tag, reply: reply.closing(Closed::Abuse) });
-            }
-            self.wire.skip(literal.size).await?;
-            let rest = match self.wire.line(AFTER, self.imap.idle()).await {
-                Ok(rest) => rest,
-                Err(ReadError::TooLong) => break,
-                Err(error) => return Err(error),
-            };
-            next = literal_at_end(&rest.bytes).filter(|literal| literal.nonsync);
-        }
-        Ok(Collected::Refused { tag, reply })
+        let reply = refuse(&mut self.wire, self.imap.idle(), literal, reply).await?;
+        Ok(Collected::Refused { tag: tag_of(text), reply })
     }
+}
+
+/// Refuses a command at a literal. One that comes unasked is read and dropped, with the rest of the command, or its
+/// octets would be taken for commands; where that is too much the session ends.
+pub(crate) async fn refuse(
+    wire: &mut Wire,
+    idle: Duration,
+    literal: Literal,
+    reply: Reply,
+) -> Result<Reply, ReadError> {
+    let mut next = Some(literal).filter(|literal| literal.nonsync);
+    let mut skipped = 0;
+    while let Some(literal) = next {
+        skipped += literal.size.min(SKIPPED + 1);
+        if skipped > SKIPPED {
+            wire.untagged("BYE [TOOBIG] A literal is too large; goodbye");
+            return Ok(reply.closing(Closed::Abuse));
+        }
+        wire.skip(literal.size).await?;
+        let rest = match wire.line(AFTER, idle).await {
+            Ok(rest) => rest,
+            Err(ReadError::TooLong) => break,
+            Err(error) => return Err(error),
+        };
+        next = literal_at_end(&rest.bytes).filter(|literal| literal.nonsync);
+    }
+    Ok(reply)
 }
 
 fn too_long(text: &[u8]) -> Collected {
