@@ -166,7 +166,7 @@ impl From<&Broken> for Reply {
 /// Why the connection ends, told by BYE; `None` when there is nobody left to tell.
 pub fn bye(error: &ReadError) -> Option<(&'static str, Closed)> {
     match error {
-        ReadError::TooLong | ReadError::Endless => Some(("A line without end; goodbye", Closed::Abuse)),
+        ReadError::TooLong(_) | ReadError::Endless => Some(("A line without end; goodbye", Closed::Abuse)),
         ReadError::Idle => Some(("Nothing came for too long; goodbye", Closed::Idle)),
         ReadError::Shutdown => Some(("[UNAVAILABLE] The service is shutting down; try again", Closed::Shutdown)),
         ReadError::Closed | ReadError::Io(_) => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Closed, Progress, ReadError, Wire};
+use protocol::{Closed, LongLine, Progress, ReadError, Wire};
 
 use super::Session;
 use crate::codec::append::{self, First};
@@ -40,13 +40,17 @@ impl Session {
         loop {
             let line = match self.wire.line(most, self.imap.idle()).await {
                 Ok(line) => line,
-                Err(ReadError::TooLong) => return Ok(too_long(&text)),
+                Err(ReadError::TooLong(line)) => return Ok(self.too_long(text, &line)),
                 Err(error) => return Err(error),
             };
-            if text.len() + line.bytes.len() > most {
-                return Ok(too_long(&text));
-            }
+            let whole = text.len() + line.bytes.len();
             text.extend_from_slice(&line.bytes);
+            if whole > most {
+                return match literal_at_end(&line.bytes) {
+                    Some(literal) => self.refuse(&text, literal, is_too_long()).await,
+                    None => Ok(Collected::Refused { tag: tag_of(&text), reply: is_too_long() }),
+                };
+            }
             let Some(literal) = literal_at_end(&line.bytes) else { return Ok(Collected::Text(text)) };
             if is_append(&text) {
                 if let Some(refused) = commands::append_refusal(self.phase()) {
@@ -83,6 +87,13 @@ impl Session {
         }
     }
 
+    /// Answers a command behind a line that was dropped.
+    fn too_long(&mut self, mut text: Vec<u8>, line: &LongLine) -> Collected {
+        text.extend_from_slice(&line.start);
+        let reply = if is_waiting(line) { is_too_long() } else { lost(&mut self.wire, is_too_long()) };
+        Collected::Refused { tag: tag_of(&text), reply }
+    }
+
     /// Answers a command at its literal.
     async fn refuse(&mut self, text: &[u8], literal: Literal, reply: Reply) -> Result<Collected, ReadError> {
         let reply = refuse(&mut self.wire, self.imap.idle(), literal, reply).await?;
@@ -103,13 +114,13 @@ pub(crate) async fn refuse(
     while let Some(literal) = next {
         skipped += literal.size.min(SKIPPED + 1);
         if skipped > SKIPPED {
-            wire.untagged("BYE [TOOBIG] A literal is too large; goodbye");
-            return Ok(reply.closing(Closed::Abuse));
+            return Ok(lost(wire, reply));
         }
         wire.skip(literal.size).await?;
         let rest = match wire.line(AFTER, idle).await {
             Ok(rest) => rest,
-            Err(ReadError::TooLong) => break,
+            Err(ReadError::TooLong(rest)) if is_waiting(&rest) => return Ok(reply),
+            Err(ReadError::TooLong(_)) => return Ok(lost(wire, reply)),
             Err(error) => return Err(error),
         };
         next = literal_at_end(&rest.bytes).filter(|literal| literal.nonsync);
@@ -117,8 +128,20 @@ pub(crate) async fn refuse(
     Ok(reply)
 }
 
-fn too_long(text: &[u8]) -> Collected {
-    Collected::Refused { tag: tag_of(text), reply: Reply::bad("The command is too long").with("TOOBIG") }
+fn is_too_long() -> Reply {
+    Reply::bad("The command is too long").with("TOOBIG")
+}
+
+/// Whether the client sends nothing more of a command behind a line that was dropped: it announces no literal, or one
+/// that it waits with.
+fn is_waiting(line: &LongLine) -> bool {
+    !line.end.trim_ascii_end().ends_with(b"+}")
+}
+
+/// Ends the session: nobody can tell where the next command begins, or it is too far away.
+fn lost(wire: &mut Wire, reply: Reply) -> Reply {
+    wire.untagged("BYE [TOOBIG] A command or one of its literals is too large; goodbye");
+    reply.closing(Closed::Abuse)
 }
 
 /// Whether a command is APPEND.

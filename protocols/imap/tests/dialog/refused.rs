@@ -44,3 +44,70 @@ async fn the_literal_behind_a_text_that_append_cannot_read_is_no_command() {
     assert_eq!(client.response().await.split(' ').nth(1), Some("BAD"));
     assert_eq!(client.ended().await, Closed::Abuse);
 }
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_answered_with_its_tag() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let size = INSIDE.replace('^', "\r\n").len();
+    let long = "x".repeat(300 << 10);
+    client
+        .script(&format!(
+            "> SEARCH {long}
+             BAD [TOOBIG] ...
+             > SEARCH {long} {{20}}
+             BAD [TOOBIG] ...
+             > SUBSCRIBE {{200000+}}^{} {} {{{size}+}}^{INSIDE}
+             BAD [TOOBIG] ...
+             > SUBSCRIBE {{300000+}}^{} {long}
+             BAD [TOOBIG] ...
+             > STATUS Inside (MESSAGES)
+             NO [NONEXISTENT] ...",
+            &long[..200_000],
+            &long[..100_000],
+            &long[..300_000],
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_literal_behind_a_line_that_is_too_long_is_no_command() {
+    let world = World::new().await;
+    let long = "x".repeat(300 << 10);
+    // How long the literal is stood in what was dropped.
+    for text in
+        [format!("SEARCH {long} {{38+}}"), format!("SUBSCRIBE {{300000+}}\r\n{} {long} {{38+}}", &long[..300_000])]
+    {
+        let mut client = Client::logged_in(&world).await;
+        client.send(format!("z {text}\r\nx1 CREATE Inside\r\n")).await;
+        client.script("* BYE [TOOBIG] ...").await;
+        assert!(client.response().await.starts_with("z BAD [TOOBIG]"));
+        assert_eq!(client.ended().await, Closed::Abuse);
+    }
+    let mut client = Client::secured(&world, "").await;
+    client
+        .send(format!("z ID (\"name\" \"{}\" \"os\" {{38+}}\r\nx1 LOGIN alice secret-of-alice\r\n", &long[..41_000]))
+        .await;
+    client.script("* BYE [TOOBIG] ...").await;
+    assert!(client.response().await.starts_with("z BAD [TOOBIG]"));
+    assert_eq!(client.ended().await, Closed::Abuse);
+    let mut client = Client::logged_in(&world).await;
+    client.script("> STATUS Inside (MESSAGES)\nNO [NONEXISTENT] ...").await;
+}
+
+#[tokio::test]
+async fn a_literal_where_done_was_awaited_is_no_command() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let size = INSIDE.replace('^', "\r\n").len();
+    client
+        .script(&format!(
+            "> IDLE
+             + ...
+             >> t1 SUBSCRIBE {{{size}+}}^{INSIDE}
+             BAD ...
+             > STATUS Inside (MESSAGES)
+             NO [NONEXISTENT] ..."
+        ))
+        .await;
+}
