@@ -1,12 +1,11 @@
 //! APPEND (RFC 9051 §6.3.12, RFC 3502): messages stream from the network into the store, bounded in memory whatever
-//! their size. Only those that may hold NUL (RFC 3516 §4.4) are looked at whole: a client that knows nothing of BINARY
-//! must be able to read them.
+//! their size. One that turns out to hold NUL (RFC 3516 §4.4) is encoded once it is whole: a client that knows nothing of
+//! BINARY must be able to read it.
 
 mod binary;
 
 use protocol::{Closed, Progress, ReadError};
 use storage::{Append, Timestamp};
-use tokio::sync::Semaphore;
 
 use super::expunge::read_only;
 use crate::codec::append::{self, Head};
@@ -37,9 +36,7 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
         if let Ok(begun) = &mut append {
             let received = head.received.map(Timestamp);
             let flags = std::mem::take(&mut head.flags);
-            // Binary parts grow by a third and their line ends when they are encoded.
-            let size = if literal.binary { literal.size + literal.size / 2 } else { literal.size };
-            if let Err(error) = begun.begin(flags, received, size).await {
+            if let Err(error) = begun.begin(flags, received, literal.size).await {
                 append = Err(Reply::from(&error));
             }
         }
@@ -53,10 +50,7 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             context.wire.untagged("BYE [TOOBIG] The message is too large; goodbye");
             return Ok(too_large(limit).closing(Closed::Abuse));
         }
-        append = match literal.binary {
-            true => take_binary(context, append, literal.size).await?,
-            false => take(context, append, literal.size).await?,
-        };
+        append = take(context, append, literal).await?;
         let line = context.wire.line(LINE, context.imap.idle()).await?;
         let announced = literal_at_end(&line.bytes);
         match (behind(&line.bytes, head.utf8), announced) {
@@ -108,52 +102,24 @@ fn too_large(limit: u64) -> Reply {
 async fn take(
     context: &mut Context<'_>,
     mut append: Result<Append, Reply>,
-    size: u64,
+    literal: Literal,
 ) -> Result<Result<Append, Reply>, ReadError> {
-    let (mut left, mut progress) = (size, Progress::default());
+    let (mut left, mut progress, mut nul) = (literal.size, Progress::default(), false);
     while left > 0 {
         let octets = context.wire.octets(&mut progress, left).await?;
         left -= octets.len() as u64;
+        nul = nul || literal.binary && memchr::memchr(0, &octets).is_some();
         if let Ok(begun) = &mut append
             && let Err(error) = begun.write(octets).await
         {
             append = Err(Reply::from(&error));
         }
     }
-    if let Ok(begun) = &mut append
-        && let Err(error) = begun.end().await
-    {
-        append = Err(Reply::from(&error));
-    }
-    Ok(append)
-}
-
-/// Reads one message that may hold NUL, and encodes the parts that do.
-async fn take_binary(
-    context: &mut Context<'_>,
-    mut append: Result<Append, Reply>,
-    size: u64,
-) -> Result<Result<Append, Reply>, ReadError> {
-    if append.is_err() {
-        return take(context, append, size).await;
-    }
-    // One at a time: such a message is in memory as a whole.
-    let Ok(_turn) = BINARY.acquire().await else { return take(context, append, size).await };
-    let (mut message, mut progress) = (Vec::new(), Progress::default());
-    while (message.len() as u64) < size {
-        message.extend_from_slice(&context.wire.octets(&mut progress, size - message.len() as u64).await?);
-    }
     if let Ok(begun) = &mut append {
-        let stored = async {
-            begun.write(binary::encoded(message).into()).await?;
-            begun.end().await
-        };
-        if let Err(error) = stored.await {
+        let ended = if nul { begun.end_as(binary::encoded).await } else { begun.end().await };
+        if let Err(error) = ended {
             append = Err(Reply::from(&error));
         }
     }
     Ok(append)
 }
-
-/// The turn of messages that may hold NUL.
-static BINARY: Semaphore = Semaphore::const_new(1);

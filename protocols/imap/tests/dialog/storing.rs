@@ -297,3 +297,27 @@ async fn what_is_deleted_is_expunged_all_or_by_uid() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn whoever_sends_slowly_what_may_hold_nul_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let (mut slow, mut quick) = (Client::logged_in(&world).await, Client::logged_in(&world).await);
+    // RFC 3516 §4.4.
+    slow.send("z APPEND INBOX ~{26+}\r\nSubject: slow\r\n\r\na\0").await;
+    assert!(slow.is_silent().await);
+    let large = "x".repeat(300_000);
+    quick
+        .script(&format!(
+            "> APPEND INBOX ~{{300021+}}^Subject: quick^^\u{0}{large}^
+             OK [APPENDUID ...] ...
+             > SELECT INBOX
+             ...
+             OK ...
+             > FETCH 1 (BINARY.SIZE[1] BINARY.PEEK[1]<299999.9>)
+             * 1 FETCH (BINARY.SIZE[1] 300003 BINARY[1]<299999> {{4}}^xx^)
+             OK ..."
+        ))
+        .await;
+    slow.send("bcdefgh\r\n").await;
+    assert!(slow.response().await.starts_with("z OK"));
+}
