@@ -187,7 +187,8 @@ async fn reading_marks_as_read_and_says_so() {
     client
         .script(
             "> FETCH 1 BODY[2.1]
-             * 1 FETCH (FLAGS (\\Recent \\Seen) BODY[2.1] {5}^hello)
+             * 1 FETCH (BODY[2.1] {5}^hello)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
              OK ...
              > FETCH 1 BODY[2.1]
              * 1 FETCH (BODY[2.1] {5}^hello)
@@ -195,12 +196,21 @@ async fn reading_marks_as_read_and_says_so() {
              > STORE 1 -FLAGS.SILENT (\\Seen)
              OK ...
              > FETCH 1 BINARY[1]
-             * 1 FETCH (FLAGS (\\Recent \\Seen) BINARY[1] {7}^Gr\u{fc}\u{df}e)
+             * 1 FETCH (BINARY[1] {7}^Gr\u{fc}\u{df}e)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
              OK ...
              > STORE 1 -FLAGS.SILENT (\\Seen)
              OK ...
              > FETCH 1 RFC822.TEXT
-             * 1 FETCH (FLAGS (\\Recent \\Seen) RFC822.TEXT {...}^preamble...)
+             * 1 FETCH (RFC822.TEXT {...}^preamble...)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
+             OK ...
+             > STORE 1 -FLAGS.SILENT (\\Seen)
+             OK ...
+             > UID FETCH 1 (BODY[1] BINARY[3])
+             NO [UNKNOWN-CTE] ...
+             > FETCH 1 FLAGS
+             * 1 FETCH (FLAGS (\\Recent))
              OK ...",
         )
         .await;
@@ -233,6 +243,39 @@ async fn parts_without_their_encoding() {
              OK ...
              > FETCH 3 BINARY.PEEK[1]
              * 3 FETCH (BINARY[1] ~{5}^a\u{0}b^)
+             OK ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_not_sent_stays_unread() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // More than a batch, and more than the connection holds while nobody reads.
+    let message = format!("Subject: x\r\n\r\n{}", "x".repeat(99_986));
+    for _ in 0..8 {
+        client.send("z APPEND INBOX".to_owned() + &format!(" {{100000+}}\r\n{message}").repeat(30) + "\r\n").await;
+        assert!(client.response().await.starts_with("z OK"));
+    }
+    client.script("> SELECT INBOX\n...\nOK ...\n> SEARCH RETURN (COUNT) UNSEEN\n* ESEARCH ... COUNT 240\nOK ...").await;
+    client.send("z FETCH 1:* BODY[]\r\n").await;
+    assert!(client.response().await.starts_with("* 1 FETCH (BODY[] {100000}^Subject: x"));
+    drop(client);
+    let mut client = Client::logged_in(&world).await;
+    client
+        .script(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > SEARCH RETURN (COUNT) UNSEEN
+             * ESEARCH ... COUNT 240
+             OK ...
+             > FETCH 1,240 BODY[]<0.7>
+             * 1 FETCH (BODY[]<0> {7}^Subject)
+             * 240 FETCH (BODY[]<0> {7}^Subject)
+             * 1 FETCH (FLAGS (\\Seen))
+             * 240 FETCH (FLAGS (\\Seen))
              OK ...",
         )
         .await;
