@@ -71,8 +71,10 @@ async fn tell_vanished(
     numbers: &Numbers,
     modseq: u64,
 ) -> Result<(), Error> {
-    let Numbers::Set(set) = numbers else { return Ok(()) };
-    let of = set.resolve(selected.view.uidnext.saturating_sub(1).max(1));
+    let of = match numbers {
+        Numbers::Set(set) => set.resolve(selected.view.uidnext.saturating_sub(1).max(1)),
+        Numbers::Saved => storage::ranges(selected.saved.iter().copied()),
+    };
     let vanished = selected.mailbox.vanished(modseq).await?;
     let gone = super::select::vanished_uids(&selected.view, &of, vanished);
     if !gone.is_empty() {

@@ -3,7 +3,7 @@
 use protocol::Wire;
 use std::sync::Arc;
 
-use storage::{Flags, Message, Uids, View};
+use storage::{Flags, Message, Uids, View, is_among};
 
 use crate::codec::sequence::compact;
 use crate::codec::{Qresync, SequenceSet};
@@ -123,14 +123,18 @@ fn resynchronise(wire: &mut Wire, enabled: &Enabled, selected: &Selected, known:
     }
 }
 
-/// The UIDs among `of` that are gone: those that vanished, or, where that is forgotten, all that are not there.
+/// The UIDs among `of` that are gone: those that vanished, or, where that is forgotten, all that are not there. One that
+/// the view has yet is told later, when its sequence number goes.
 pub(crate) fn vanished_uids(view: &View, of: &[(u32, u32)], vanished: Option<Uids>) -> Vec<u32> {
-    let within = |uid: &u32| of.iter().any(|&(from, to)| (from..=to).contains(uid));
+    let gone = |uid: &u32| view.number(*uid).is_none();
     match vanished {
-        Some(ranges) => ranges.into_iter().flat_map(|(from, to)| from..=to).filter(within).collect(),
+        Some(ranges) => {
+            let uids = ranges.into_iter().flat_map(|(from, to)| from..=to);
+            uids.filter(|&uid| is_among(of, uid)).filter(gone).collect()
+        }
         None => {
             let uids = of.iter().flat_map(|&(from, to)| from..=to.min(view.uidnext.saturating_sub(1)));
-            uids.filter(|&uid| view.number(uid).is_none()).collect()
+            uids.filter(gone).collect()
         }
     }
 }
