@@ -305,3 +305,36 @@ async fn messages_are_threaded() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn threads_go_by_the_references_that_count() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let many: String = (0..25).map(|at| format!(" <r{at}@x>")).collect();
+    let long: String = (0..40).map(|at| format!("X-{at}: {}^", "a".repeat(900))).collect();
+    // RFC 5256 §3: In-Reply-To counts without References alone, and then its first id.
+    for (id, more) in [
+        ("a", String::new()),
+        ("b", "References: <a@x>^".into()),
+        ("other", String::new()),
+        ("c", "References: <a@x> <b@x>^In-Reply-To: <other@x>^".into()),
+        ("d", "In-Reply-To: <other@x> <a@x>^".into()),
+        ("r0", String::new()),
+        ("s", format!("References:{many}^")),
+        ("t", format!("{long}References: <s@x>^")),
+    ] {
+        let message = format!("Subject: {id}^Message-ID: <{id}@x>^{more}^");
+        let size = message.replace('^', "\r\n").len();
+        client.script(&format!("> APPEND INBOX {{{size}+}}^{message}\nOK ...")).await;
+    }
+    client
+        .script(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > THREAD REFERENCES UTF-8 ALL
+             * THREAD (1 2 4)(3 5)(6 7 8)
+             OK ...",
+        )
+        .await;
+}
