@@ -117,7 +117,7 @@ fn resynchronise(wire: &mut Wire, enabled: &Enabled, selected: &Selected, known:
         wire.untagged(format!("VANISHED (EARLIER) {}", compact(gone.into_iter())));
     }
     for (number, message) in changed_since(view, known.modseq) {
-        if of.iter().any(|&(from, to)| (from..=to).contains(&message.uid)) {
+        if is_among(&of, message.uid) {
             selected.put_flags(&mut wire.out, enabled, (&view.keywords, true), number, message);
         }
     }
