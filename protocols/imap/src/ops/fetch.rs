@@ -2,13 +2,14 @@
 //! written.
 
 mod describe;
+mod filter;
 mod section;
 
 use std::collections::VecDeque;
 
 use protocol::ReadError;
 use storage::message::{MessageEnvelope, Structure};
-use storage::{Details, Error, FlagChange, Flags, Mailbox, Message, Wanted};
+use storage::{Content, Details, Error, FlagChange, Flags, Mailbox, Message, Wanted};
 use tokio::task::JoinHandle;
 
 use crate::codec::sequence::compact;
@@ -120,6 +121,12 @@ struct Reading<'a> {
     mailbox: &'a Mailbox,
     message: &'a Message,
     details: Option<&'a Details>,
+}
+
+impl Reading<'_> {
+    async fn content(&self) -> Result<Content, Error> {
+        self.mailbox.content(self.message).await
+    }
 }
 
 impl Plan {
@@ -274,7 +281,7 @@ impl Plan {
         reading: &Reading<'_>,
     ) -> Result<Missing, ReadError> {
         let content = if self.content {
-            match reading.mailbox.content(reading.message).await {
+            match reading.content().await {
                 Ok(content) => Some(content),
                 Err(Error::NotFound) => return Ok(Missing::Some),
                 Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
@@ -298,9 +305,7 @@ impl Plan {
             }
             match section::asked(item) {
                 Some((label, section)) => {
-                    if let Some(error) = section::put(context.wire, &source, &label, &section).await? {
-                        return Ok(Missing::Failed(Reply::from(&error)));
-                    }
+                    section::put(context.wire, &source, &label, &section).await?;
                 }
                 None => self.put_known(&mut context.wire.out, context.user.enabled.utf8(), selected, item, &source),
             }

@@ -280,3 +280,53 @@ async fn what_was_not_sent_stays_unread() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn large_parts_and_headers_are_read_in_pieces() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let line = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB^";
+    let zeros = line.replace("QUFB", "AAAA");
+    let fields: String = (0..9000).map(|at| format!("X-{at}: {}^", "x".repeat(50))).collect();
+    for message in
+        [format!("Content-Transfer-Encoding: base64^^{}{zeros}", line.repeat(5000)), format!("{fields}Subject: a^ b^^")]
+    {
+        let size = message.replace('^', "\r\n").len();
+        client.script(&format!("> APPEND INBOX {{{size}+}}^{message}\nOK ...")).await;
+    }
+    let decoded = 5000 * 57;
+    let (all, size, last) = ("A".repeat(decoded), decoded + 57, decoded - 2);
+    let header = fields.replace('^', "\r\n").len();
+    let (whole, end) = (header + 18, header - 2);
+    client
+        .script(&format!(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > FETCH 1 BINARY.SIZE[1]
+             * 1 FETCH (BINARY.SIZE[1] {size})
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<0.{decoded}>
+             * 1 FETCH (BINARY[1]<0> {{{decoded}}}^{all})
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<{last}.3>
+             * 1 FETCH (BINARY[1]<{last}> ~{{3}}^AA\0)
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<200000.3>
+             * 1 FETCH (BINARY[1]<200000> {{3}}^AAA)
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<900000.3>
+             * 1 FETCH (BINARY[1]<900000> {{0}}^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER.FIELDS (SUBJECT)]
+             * 2 FETCH (BODY[HEADER.FIELDS (SUBJECT)] {{18}}^Subject: a^ b^^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT)]<{end}.9>
+             * 2 FETCH (BODY[HEADER.FIELDS.NOT (SUBJECT)]<{end}> {{4}}^^^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER]
+             * 2 FETCH (BODY[HEADER] {{{whole}}}^{fields}Subject: a^ b^^)
+             OK ..."
+        ))
+        .await;
+}
