@@ -78,6 +78,11 @@ impl Reply {
     }
 }
 
+/// A command, or what stands in it, is switched off here.
+pub fn not_offered(capability: &str) -> Reply {
+    Reply::bad(format!("{capability} is not offered here"))
+}
+
 /// What is said besides the last response to a command.
 pub(crate) trait Untagged {
     /// Adds an untagged response, which stands between `* ` and the line's end.

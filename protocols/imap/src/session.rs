@@ -177,7 +177,7 @@ impl Session {
             return self.answer(tag, refused).await;
         }
         if let Some(missing) = self.off.missing(&command) {
-            return self.answer(tag, Reply::bad(format!("{missing} is not offered here"))).await;
+            return self.answer(tag, reply::not_offered(missing)).await;
         }
         match command {
             Command::StartTls => return self.offer_tls(tag).await,

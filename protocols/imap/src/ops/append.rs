@@ -1,6 +1,6 @@
 //! APPEND (RFC 9051 §6.3.12, RFC 3502): messages stream from the network into the store, bounded in memory whatever
-//! their size. One that turns out to hold NUL (RFC 3516 §4.4) is encoded once it is whole: a client that knows nothing of
-//! BINARY must be able to read it.
+//! their size. One that turns out to hold NUL (RFC 3516 §4.4) is encoded once it is whole: a client that knows nothing
+//! of BINARY must be able to read it.
 
 mod binary;
 
@@ -26,12 +26,10 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
     };
     let (mut head, mut literal) = (head, literal);
     loop {
-        let limit = context.imap.config.max_message.0;
-        if literal.size > limit {
-            append = Err(too_large(limit));
-        }
-        if head.utf8 && !context.user.enabled.utf8() {
-            append = Err(Reply::bad("ENABLE UTF8=ACCEPT first"));
+        if append.is_ok()
+            && let Some(reply) = refusal(context, &head, &literal)
+        {
+            append = Err(reply);
         }
         if let Ok(begun) = &mut append {
             let received = head.received.map(Timestamp);
@@ -46,9 +44,9 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             }
             context.wire.invite();
             context.wire.flush().await?;
-        } else if literal.size > limit.saturating_mul(2) {
+        } else if literal.size > context.imap.config.max_message.0.saturating_mul(2) {
             context.wire.untagged("BYE [TOOBIG] The message is too large; goodbye");
-            return Ok(too_large(limit).closing(Closed::Abuse));
+            return Ok(too_large(context).closing(Closed::Abuse));
         }
         append = take(context, append, literal).await?;
         let line = context.wire.line(LINE, context.imap.idle()).await?;
@@ -57,7 +55,7 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             (Ok(None), _) => break,
             (Ok(Some(next)), Some(announced)) => {
                 if !context.off.allows("MULTIAPPEND") {
-                    append = Err(Reply::bad("MULTIAPPEND is not offered here"));
+                    append = Err(reply::not_offered("MULTIAPPEND"));
                 }
                 (head, literal) = (next, announced);
             }
@@ -79,7 +77,7 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
                 1 => last.to_string(),
                 _ => format!("{}:{last}", appended.first),
             };
-            Reply::ok("Appended").with(format!("APPENDUID {} {uids}", appended.uidvalidity))
+            context.off.told(Reply::ok("Appended").with(format!("APPENDUID {} {uids}", appended.uidvalidity)))
         }
         Err(error) => reply::into_mailbox(&error),
     })
@@ -94,7 +92,21 @@ fn behind(line: &[u8], utf8: bool) -> Result<Option<Head>, Fault> {
     }
 }
 
-fn too_large(limit: u64) -> Reply {
+/// Why a message is refused before it comes.
+fn refusal(context: &Context<'_>, head: &Head, literal: &Literal) -> Option<Reply> {
+    if literal.size > context.imap.config.max_message.0 {
+        return Some(too_large(context));
+    }
+    if head.utf8 && !context.user.enabled.utf8() {
+        return Some(Reply::bad("ENABLE UTF8=ACCEPT first"));
+    }
+    // What comes as UTF8 is a literal8 without BINARY, too (RFC 6855 §4).
+    let asked = Literal { binary: literal.binary && !head.utf8, ..*literal };
+    context.off.missing_for(&asked).map(reply::not_offered)
+}
+
+fn too_large(context: &Context<'_>) -> Reply {
+    let limit = context.imap.config.max_message.0;
     Reply::no(format!("The message is larger than the limit of {limit} octets")).with("TOOBIG")
 }
 

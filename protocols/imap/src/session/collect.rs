@@ -8,14 +8,12 @@ use super::Session;
 use crate::codec::append::{self, First};
 use crate::codec::{Fault, Literal, literal_at_end};
 use crate::commands::{self, Phase};
-use crate::reply::{Reply, Untagged};
+use crate::reply::{Reply, Untagged, not_offered};
 
 /// The most octets of a command before a log-in: ID may have thirty fields of a KiB (RFC 2971 §3.3).
 const BEFORE: usize = 40 << 10;
 /// The most octets of a command, and of one of its lines, after it; a message of APPEND is no part of it.
 const AFTER: usize = 256 << 10;
-/// The largest literal that comes without being asked for where only LITERAL- is offered (RFC 7888 §5).
-const UNASKED: u64 = 4096;
 /// How many octets of refused literals are read only to answer in order.
 const SKIPPED: u64 = 1 << 20;
 
@@ -52,7 +50,12 @@ impl Session {
                 };
             }
             let Some(literal) = literal_at_end(&line.bytes) else { return Ok(Collected::Text(text)) };
-            if is_append(&text) {
+            let append = is_append(&text);
+            // Whether a literal of APPEND may hold NUL is a question of BINARY or of UTF8=ACCEPT: its text tells.
+            if let Some(missing) = self.off.missing_for(&Literal { binary: literal.binary && !append, ..literal }) {
+                return self.refuse(&text, literal, not_offered(missing)).await;
+            }
+            if append {
                 if let Some(refused) = commands::append_refusal(self.phase()) {
                     return self.refuse(&text, literal, refused).await;
                 }
@@ -65,9 +68,6 @@ impl Session {
                     }
                     Err(fault) => return Ok(Collected::Fault(fault)),
                 }
-            }
-            if literal.nonsync && !self.off.allows("LITERAL+") && literal.size > UNASKED {
-                return self.refuse(&text, literal, Reply::bad("Literals that large must be asked for")).await;
             }
             if literal.size > (most - text.len()) as u64 {
                 let reply = Reply::bad("The literal is too large for this command").with("TOOBIG");

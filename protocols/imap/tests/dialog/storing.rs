@@ -89,6 +89,9 @@ async fn a_list_of_messages_is_appended_as_one_or_not_at_all() {
              * OK [COPYUID ...] ...
              * 1 EXPUNGE
              OK ...
+             > GETQUOTA \"\"
+             * QUOTA \"\" (STORAGE 2 2)
+             OK ...
              > SETQUOTA \"\" (STORAGE 9)
              NO [NOPERM] ...
              > GETQUOTA nothing
@@ -121,7 +124,7 @@ async fn limits_of_literals() {
         .await;
     client.send("z APPEND INBOX {4294967295+}\r\n").await;
     client.script("* BYE [TOOBIG] ...").await;
-    assert_eq!(client.response().await.split(' ').nth(1), Some("NO"));
+    assert_eq!(client.response().await.split(' ').nth(1), Some("BAD"));
     assert_eq!(client.ended().await, Closed::Abuse);
 }
 
