@@ -120,6 +120,27 @@ async fn every_key_finds_its_messages() {
 }
 
 #[tokio::test]
+async fn a_quoted_string_may_hold_a_tab() {
+    let world = World::new().await;
+    let mut client = searching(&world).await;
+    // RFC 9051 §9: TEXT-CHAR; §5.1: a mailbox has no such name.
+    client
+        .script(
+            "> SEARCH SUBJECT \"be\tta\"
+             * SEARCH
+             OK ...
+             > SEARCH BODY \"body\tnumber\"
+             * SEARCH 1 2 3 4 5
+             OK ...
+             > CREATE \"a\tb\"
+             NO [CANNOT] ...
+             > SEARCH SUBJECT \"be\u{0}ta\"
+             BAD ...",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn results_in_the_extended_form() {
     let world = World::new().await;
     let mut client = searching(&world).await;
