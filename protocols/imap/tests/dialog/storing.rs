@@ -324,3 +324,27 @@ async fn whoever_sends_slowly_what_may_hold_nul_keeps_nobody_waiting() {
     slow.send("bcdefgh\r\n").await;
     assert!(slow.response().await.starts_with("z OK"));
 }
+
+#[tokio::test]
+async fn no_number_is_one_of_an_empty_mailbox() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    client.script("> SELECT INBOX\n...\nOK ...").await;
+    // RFC 9051 §9, seq-number: a number that is too large is BAD, `*` of an empty mailbox included.
+    for command in
+        ["FETCH 1 FLAGS", "FETCH 1:* FLAGS", "FETCH * FLAGS", "STORE 1 FLAGS ()", "COPY 1 Trash", "MOVE 1 Trash"]
+    {
+        client.script(&format!("> {command}\nBAD ...")).await;
+    }
+    client
+        .script(
+            "> UID FETCH 1:* FLAGS
+             OK ...
+             > SEARCH 1:*
+             * SEARCH
+             OK ...
+             > FETCH $ FLAGS
+             OK ...",
+        )
+        .await;
+}
