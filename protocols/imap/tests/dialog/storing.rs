@@ -326,6 +326,22 @@ async fn whoever_sends_slowly_what_may_hold_nul_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn an_account_without_a_quota_has_no_root() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // RFC 9208 §4.2.2: any number of roots stands behind the name; §7: a QUOTA response tells one resource at least.
+    client
+        .script(
+            "> GETQUOTAROOT INBOX
+             * QUOTAROOT \"INBOX\"
+             OK ...
+             > GETQUOTA \"\"
+             NO [NONEXISTENT] ...",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn no_number_is_one_of_an_empty_mailbox() {
     let world = World::new().await;
     let mut client = Client::logged_in(&world).await;
