@@ -120,12 +120,16 @@ async fn take(
     while left > 0 {
         let octets = context.wire.octets(&mut progress, left).await?;
         left -= octets.len() as u64;
-        nul = nul || literal.binary && memchr::memchr(0, &octets).is_some();
+        nul = nul || memchr::memchr(0, &octets).is_some();
         if let Ok(begun) = &mut append
             && let Err(error) = begun.write(octets).await
         {
             append = Err(Reply::from(&error));
         }
+    }
+    // A literal holds no NUL (RFC 9051 §9, CHAR8): no client could be sent the message as it is.
+    if nul && !literal.binary && append.is_ok() {
+        append = Err(Reply::no("A message with NUL comes as a literal8, ~{size}").with("CANNOT"));
     }
     if let Ok(begun) = &mut append {
         let ended = if nul { begun.end_as(binary::encoded).await } else { begun.end().await };

@@ -342,6 +342,22 @@ async fn an_account_without_a_quota_has_no_root() {
 }
 
 #[tokio::test]
+async fn a_message_with_nul_comes_as_a_literal8() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // RFC 9051 §9: a literal is of CHAR8, which NUL is not.
+    client
+        .script(
+            "> APPEND INBOX {14+}^Subject: a^^ {18+}^Subject: nul^^\u{0}x
+             NO [CANNOT] ...
+             > STATUS INBOX (MESSAGES)
+             * STATUS \"INBOX\" (MESSAGES 0)
+             OK ...",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn no_number_is_one_of_an_empty_mailbox() {
     let world = World::new().await;
     let mut client = Client::logged_in(&world).await;
