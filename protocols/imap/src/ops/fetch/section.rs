@@ -171,8 +171,8 @@ fn cut(section: &Section, range: Range<u64>) -> Range<u64> {
     match section.partial {
         None => range,
         Some((from, count)) => {
-            let start = range.end.min(range.start + u64::from(from));
-            start..range.end.min(start + u64::from(count))
+            let start = range.end.min(range.start.saturating_add(from));
+            start..range.end.min(start.saturating_add(count))
         }
     }
 }
