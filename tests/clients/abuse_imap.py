@@ -1,7 +1,7 @@
 """Bad input to IMAP: before and after the log-in, in the grammar, in the pipeline, by many. A part of abuse.py; alone
 it runs against a daemon of its own."""
 
-import imaplib, resource, select, smtplib, socket, sys, time, zlib
+import base64, imaplib, resource, select, smtplib, socket, sys, time, zlib
 
 import ftps
 from abuse_messages import messages
@@ -297,6 +297,31 @@ def deaf(report, daemon):
     return held
 
 
+def decoded(report, daemon):
+    """30 sessions that have large parts decoded and large headers picked over, and never read."""
+    fill = opened(daemon)
+    fill.say("CREATE Decoded")
+    line = base64.b64encode(bytes(57)) + b"\r\n"
+    part = b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: "
+    fill.append(b"Decoded", part + b"base64\r\n\r\n" + line * 150_000)
+    fill.append(b"Decoded", part + b"quoted-printable\r\n\r\n" + (b"=3D" * 20 + b"=\r\n") * 150_000)
+    fill.append(b"Decoded", b"".join(b"X-%d: %s\r\n" % (at, b"x" * 60) for at in range(150_000)) + b"\r\n")
+    fill.say("SELECT Decoded")
+    answer = fill.say("FETCH 1:2 (BINARY.SIZE[1] BINARY.PEEK[1]<8000000.9>)")
+    report.check("IMAP: large parts are decoded",
+                 b"1 FETCH (BINARY.SIZE[1] 8550000 BINARY[1]<8000000> ~{9}" in answer and
+                 b"2 FETCH (BINARY.SIZE[1] 3000000 BINARY[1]<8000000> {0}" in answer, answer)
+    fill.close()
+    held = []
+    for number in range(30):
+        client = opened(daemon, "Decoded", source=f"127.0.8.{number % 4 + 1}", window=16 << 10)
+        client.send(b"f FETCH %s\r\n" % (b"1 BINARY.PEEK[1]", b"2 BINARY.PEEK[1]", b"3 BODY.PEEK[HEADER]",
+                                        b"3 BODY.PEEK[HEADER.FIELDS.NOT (X-1)]")[number % 4])
+        held.append(client)
+    time.sleep(5)
+    return held
+
+
 def bombs(report, daemon):
     """1 GB of zeros in 1 MB, as a line and as a message."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -418,7 +443,7 @@ def silent(report, daemon):
 # What an attack may cost, in MiB above what was used before.
 ATTACKS = ((literals, 16), (grammar, 32), (endless, 16), (states, 32), (injection, 16), (flood, 16), (names, 32),
            (wildcards, 64), (sets, 64), (exchanges, 32), (idling, 48), (guessing, 64), (bombs, 32), (stalled, 64),
-           (repeated, 24), (deaf, 160), (silent, 100), (messages, 250))
+           (repeated, 24), (deaf, 160), (decoded, 96), (silent, 100), (messages, 250))
 
 
 def served(report, daemon, after):

@@ -30,7 +30,7 @@ pub use conn::{Conn, Listener, Shutdown, ShutdownTrigger};
 pub use data::{DataConn, DataError, DataSide, Passive, PassivePorts, Protection};
 pub use deflate::Deflate;
 pub use ends::{Ends, Proxies, Unintroduced};
-pub use line::{Framer, Line, ReadError};
+pub use line::{Framer, Line, LongLine, ReadError};
 pub use networks::{BadNetwork, Network, Networks};
 pub use pace::{Paced, Progress};
 pub use sasl::{Broken, Carrier, SASL_LINE};

@@ -11,6 +11,15 @@ pub struct Line {
     pub strict: bool,
 }
 
+/// What is kept of a line that is longer than allowed: enough to answer it, and to see what the client does next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LongLine {
+    /// Its first octets.
+    pub start: Vec<u8>,
+    /// Its last octets, with its end.
+    pub end: Vec<u8>,
+}
+
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -22,7 +31,7 @@ pub enum ReadError {
     Idle,
     /// The line is longer than allowed; it was dropped up to its end and the stream stands at the next line.
     #[error("the line is too long")]
-    TooLong,
+    TooLong(Box<LongLine>),
     /// The client went on sending a line without end; nothing sensible can follow.
     #[error("a line without end")]
     Endless,
@@ -40,12 +49,34 @@ pub enum ReadError {
 /// How many bytes of one over-long line are dropped before the connection is given up.
 const ENDLESS: usize = 4 << 20;
 
+/// How many octets of the start of an over-long line are kept.
+const START: usize = 256;
+/// How many octets of its end are kept.
+const END: usize = 8;
+
 /// Cuts lines out of what has been read; remembers how far it has looked, so that every byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Framer {
     scanned: usize,
-    /// Bytes of the current over-long line dropped so far; `None` while the line is within its limit.
-    dropped: Option<usize>,
+    /// The current over-long line; `None` while the line is within its limit.
+    dropped: Option<Dropped>,
+}
+
+/// An over-long line so far.
+#[derive(Debug, Default)]
+struct Dropped {
+    octets: usize,
+    kept: Box<LongLine>,
+}
+
+impl Dropped {
+    fn take(&mut self, octets: &[u8]) {
+        let LongLine { start, end } = &mut *self.kept;
+        start.extend(octets.iter().take(START - start.len()));
+        end.extend_from_slice(&octets[octets.len().saturating_sub(END)..]);
+        end.drain(..end.len().saturating_sub(END));
+        self.octets += octets.len();
+    }
 }
 
 impl Framer {
@@ -60,8 +91,10 @@ impl Framer {
             Some(end) => {
                 self.scanned = 0;
                 let mut line = buffer.split_to(end + 1);
-                if self.dropped.take().is_some() || end > limit + 1 {
-                    return Err(ReadError::TooLong);
+                if self.dropped.is_some() || end > limit + 1 {
+                    let mut dropped = self.dropped.take().unwrap_or_default();
+                    dropped.take(&line);
+                    return Err(ReadError::TooLong(dropped.kept));
                 }
                 let crlf = end > 0 && line[end - 1] == b'\r';
                 line.truncate(if crlf { end - 1 } else { end });
@@ -71,11 +104,11 @@ impl Framer {
             None => {
                 self.scanned = buffer.len();
                 if buffer.len() > limit + 1 || self.dropped.is_some() {
-                    let dropped = self.dropped.unwrap_or(0) + buffer.len();
+                    let dropped = self.dropped.get_or_insert_default();
+                    dropped.take(buffer);
                     buffer.clear();
                     self.scanned = 0;
-                    self.dropped = Some(dropped);
-                    if dropped > ENDLESS {
+                    if dropped.octets > ENDLESS {
                         return Err(ReadError::Endless);
                     }
                 }
@@ -114,8 +147,21 @@ mod tests {
             assert!(feed(&mut framer, &mut buffer, b"0123456789").unwrap().is_none());
             assert!(buffer.len() <= 22, "memory stays bounded");
         }
-        assert!(matches!(feed(&mut framer, &mut buffer, b"\r\nNOOP\r\n"), Err(ReadError::TooLong)));
+        let error = feed(&mut framer, &mut buffer, b"{5+}\r\nNOOP\r\n").unwrap_err();
+        let ReadError::TooLong(line) = error else { panic!("{error}") };
+        assert_eq!(
+            (line.start.len(), &line.start[..12], &line.end[..]),
+            (START, &b"012345678901"[..], &b"89{5+}\r\n"[..])
+        );
         assert_eq!(&framer.next(&mut buffer, 10).unwrap().unwrap().bytes[..], b"NOOP");
+    }
+
+    #[test]
+    fn of_a_line_above_the_limit_its_start_and_end_are_kept() {
+        let (mut framer, mut buffer) = (Framer::default(), BytesMut::new());
+        let error = feed(&mut framer, &mut buffer, b"a1 NOOP and more\n").unwrap_err();
+        let ReadError::TooLong(line) = error else { panic!("{error}") };
+        assert_eq!((&line.start[..], &line.end[..]), (&b"a1 NOOP and more\n"[..], &b"nd more\n"[..]));
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Carrier {
             Ok(line) if self.strict && !line.strict => Err(Broken::BareLine),
             Ok(line) if &line.bytes[..] == b"*" => Err(Broken::Cancelled),
             Ok(line) => decode(&line.bytes),
-            Err(ReadError::TooLong) => Err(Broken::TooLong),
+            Err(ReadError::TooLong(_)) => Err(Broken::TooLong),
             Err(error) => return Err(error),
         })
     }

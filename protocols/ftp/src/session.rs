@@ -220,7 +220,7 @@ impl Session {
 
     pub(crate) fn unread(&mut self, error: &ReadError) -> Next {
         match error {
-            ReadError::TooLong => self.strike(Reply::new(500, "That line is too long: 8192 bytes are taken.")),
+            ReadError::TooLong(_) => self.strike(Reply::new(500, "That line is too long: 8192 bytes are taken.")),
             ReadError::Endless => Next::End(Reply::new(421, "A line has an end; goodbye."), Closed::Abuse),
             ReadError::Idle => Next::End(Reply::new(421, "Nothing came for too long; goodbye."), Closed::Idle),
             ReadError::Shutdown => Next::End(Reply::new(421, "The server is shutting down."), Closed::Shutdown),

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::codec::{Command, Item, Key, Numbers, Search, SortKey, StatusItem};
+use crate::codec::{Command, Item, Key, Literal, Numbers, Search, SortKey, StatusItem};
 use crate::config::Config;
+use crate::reply::Reply;
 
 /// One row of the registry.
 pub struct Capability {
@@ -83,6 +84,16 @@ pub fn names() -> Vec<&'static str> {
     CAPABILITIES.iter().map(|capability| capability.name).collect()
 }
 
+/// Capabilities that are nothing without another, and off with it.
+const BUILT_ON: [(&str, &str); 4] =
+    [("QRESYNC", "CONDSTORE"), ("ESORT", "SORT"), ("SORT=DISPLAY", "SORT"), ("SEARCHRES", "ESEARCH")];
+
+/// Response codes that belong to a capability.
+const CODES: [(&str, &str); 3] = [("APPENDUID", "UIDPLUS"), ("COPYUID", "UIDPLUS"), ("MAILBOXID", "OBJECTID")];
+
+/// The largest literal that comes without being asked for where only LITERAL- is offered (RFC 7888 §5).
+const UNASKED: u64 = 4096;
+
 /// What one session is not offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Off(BTreeSet<String>);
@@ -111,11 +122,38 @@ impl Off {
 
     fn add(&mut self, names: &[String]) {
         self.0.extend(names.iter().map(|name| name.to_ascii_uppercase()));
+        for (name, base) in BUILT_ON {
+            if self.0.contains(base) {
+                self.0.insert(name.to_owned());
+            }
+        }
     }
 
     /// Whether a capability is offered.
     pub fn allows(&self, name: &str) -> bool {
         self.0.is_empty() || !self.0.contains(&name.to_ascii_uppercase())
+    }
+
+    /// The capability that a literal needs and that is not offered.
+    pub fn missing_for(&self, literal: &Literal) -> Option<&'static str> {
+        if literal.binary && !self.allows("BINARY") {
+            return Some("BINARY");
+        }
+        if !literal.nonsync || self.allows("LITERAL+") {
+            return None;
+        }
+        match literal.size <= UNASKED {
+            true if self.allows("LITERAL-") => None,
+            true => Some("LITERAL-"),
+            false => Some("LITERAL+"),
+        }
+    }
+
+    /// A reply without a code that belongs to what is not offered.
+    pub fn told(&self, reply: Reply) -> Reply {
+        let name = reply.code.as_deref().and_then(|code| code.split(' ').next());
+        let off = CODES.iter().any(|(code, base)| Some(*code) == name && !self.allows(base));
+        if off { Reply { code: None, ..reply } } else { reply }
     }
 
     /// The first capability that a command needs and that is not offered.
@@ -148,6 +186,7 @@ fn needs(command: &Command, needed: &mut Vec<&'static str>) {
         Command::Create { special_use, .. } => when(!special_use.is_empty(), "CREATE-SPECIAL-USE"),
         Command::List(list) => {
             when(list.extended, "LIST-EXTENDED");
+            when(list.return_children, "CHILDREN");
             when(list.special_use || list.return_special_use, "SPECIAL-USE");
             when(!list.return_status.is_empty(), "LIST-STATUS");
             list.return_status.iter().for_each(|item| status_needs(*item, &mut when));
@@ -204,7 +243,8 @@ fn needs(command: &Command, needed: &mut Vec<&'static str>) {
 
 fn status_needs(item: StatusItem, when: &mut impl FnMut(bool, &'static str)) {
     match item {
-        StatusItem::Deleted | StatusItem::DeletedStorage => when(true, "STATUS=DELETED"),
+        StatusItem::Deleted => when(true, "STATUS=DELETED"),
+        StatusItem::DeletedStorage => when(true, "QUOTA"),
         StatusItem::Size => when(true, "STATUS=SIZE"),
         StatusItem::HighestModSeq => when(true, "CONDSTORE"),
         StatusItem::MailboxId => when(true, "OBJECTID"),

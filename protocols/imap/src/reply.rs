@@ -78,6 +78,11 @@ impl Reply {
     }
 }
 
+/// A command, or what stands in it, is switched off here.
+pub fn not_offered(capability: &str) -> Reply {
+    Reply::bad(format!("{capability} is not offered here"))
+}
+
 /// What is said besides the last response to a command.
 pub(crate) trait Untagged {
     /// Adds an untagged response, which stands between `* ` and the line's end.
@@ -166,7 +171,7 @@ impl From<&Broken> for Reply {
 /// Why the connection ends, told by BYE; `None` when there is nobody left to tell.
 pub fn bye(error: &ReadError) -> Option<(&'static str, Closed)> {
     match error {
-        ReadError::TooLong | ReadError::Endless => Some(("A line without end; goodbye", Closed::Abuse)),
+        ReadError::TooLong(_) | ReadError::Endless => Some(("A line without end; goodbye", Closed::Abuse)),
         ReadError::Idle => Some(("Nothing came for too long; goodbye", Closed::Idle)),
         ReadError::Shutdown => Some(("[UNAVAILABLE] The service is shutting down; try again", Closed::Shutdown)),
         ReadError::Withdrawn => Some(("[EXPIRED] The password is not valid any more; log in anew", Closed::Withdrawn)),

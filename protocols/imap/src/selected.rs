@@ -37,6 +37,8 @@ impl Selected {
             Numbers::Set(set) => {
                 let ranges = set.resolve(self.view.len());
                 match ranges.last() {
+                    // Also `*` and `1:*` (RFC 9051 §9, seq-number).
+                    None => Err(Reply::bad("There are no messages")),
                     Some(&(_, last)) if last > self.view.len() => {
                         Err(Reply::bad(format!("There is no message {last}; the last one is {}", self.view.len())))
                     }

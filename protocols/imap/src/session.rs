@@ -18,6 +18,7 @@ use crate::reply::{self, Reply, Status, Untagged};
 use crate::selected::Selected;
 
 use collect::Collected;
+pub(crate) use collect::refuse;
 
 /// Where a session stands, with all that is valid there and nothing else.
 pub(crate) enum State {
@@ -176,7 +177,7 @@ impl Session {
             return self.answer(tag, refused).await;
         }
         if let Some(missing) = self.off.missing(&command) {
-            return self.answer(tag, Reply::bad(format!("{missing} is not offered here"))).await;
+            return self.answer(tag, reply::not_offered(missing)).await;
         }
         match command {
             Command::StartTls => return self.offer_tls(tag).await,

@@ -138,7 +138,7 @@ pub fn encryption_required() -> Reply {
 /// Why no line came; `None` when there is nobody left to tell.
 pub fn no_line(error: &ReadError) -> Option<Reply> {
     match error {
-        ReadError::TooLong => Some(Reply::err("Line too long: a command has 255 octets at most")),
+        ReadError::TooLong(_) => Some(Reply::err("Line too long: a command has 255 octets at most")),
         ReadError::Endless => Some(Reply::err("A line has an end; goodbye").closing(Closed::Abuse)),
         // RFC 1939 §3: closed without a word of success, and nothing is removed.
         ReadError::Idle => Some(

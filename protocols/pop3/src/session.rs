@@ -84,7 +84,7 @@ impl Session {
         }
         match Command::parse(&line.bytes) {
             Ok(command @ Command::Auth { .. }) => self.run(command).await,
-            _ if line.bytes.len() > COMMAND => self.unreadable(&ReadError::TooLong),
+            _ if line.bytes.len() > COMMAND => self.unreadable(&ReadError::TooLong(Box::default())),
             Ok(Command::Stls) => self.offer_tls().await,
             Ok(command) => self.run(command).await,
             Err(fault) => self.answer(fault.into()),

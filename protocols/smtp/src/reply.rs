@@ -188,7 +188,7 @@ impl From<&Problem> for Reply {
 /// Why no line came; `None` when there is nobody left to tell.
 pub fn no_line(error: &ReadError) -> Option<Reply> {
     match error {
-        ReadError::TooLong => Some(Reply::new(500, "5.5.2 Line too long")),
+        ReadError::TooLong(_) => Some(Reply::new(500, "5.5.2 Line too long")),
         ReadError::Endless => Some(Reply::new(500, "5.5.2 Line too long; goodbye").closing(Closed::Abuse)),
         ReadError::Idle => Some(Reply::new(421, "4.4.2 Nothing came for too long; goodbye").closing(Closed::Idle)),
         ReadError::Shutdown => {

@@ -9,6 +9,9 @@ use crate::blobs::{BlobRow, Staged, Staging};
 use crate::db::{Deed, Tx};
 use crate::{Actor, Error, Timestamp};
 
+/// How much of a message that was made here is written at once.
+const PIECE: usize = 256 << 10;
+
 /// Messages on their way into a mailbox. Dropping it leaves nothing behind.
 pub struct Append {
     mail: Mail,
@@ -106,6 +109,26 @@ impl Append {
         let row = staged.row();
         self.whole.push((staged, Ready { row, parsed, flags, received }));
         Ok(())
+    }
+
+    /// The message is whole, and what is `made` of it is kept in its stead. Both are in memory meanwhile, so that such
+    /// messages take turns.
+    ///
+    /// # Errors
+    /// [`Error::Full`].
+    pub async fn end_as(&mut self, made: fn(&[u8]) -> Vec<u8>) -> Result<(), Error> {
+        let Some(Coming { flags, received, staging }) = self.coming.take() else { return Ok(()) };
+        let came = staging.finish().await?;
+        let turn = messages::turn().await?;
+        let content = came.content().read(0..came.size).await?;
+        let mut made =
+            tokio::task::spawn_blocking(move || Bytes::from(made(&content))).await.map_err(Error::internal)?;
+        self.coming = Some(Coming { flags, received, staging: self.mail.store.blobs().stage()? });
+        while !made.is_empty() {
+            self.write(made.split_to(made.len().min(PIECE))).await?;
+        }
+        drop(turn);
+        self.end().await
     }
 
     /// Puts all of them into the mailbox: durable, and with an audit record, when this returns.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::parse::{self, MessageIds, Parsed};
 use super::view::Flags;
@@ -32,8 +32,13 @@ pub(super) async fn prepare(staging: Staging) -> Result<(Staged, Parsed), Error>
     }
 }
 
+/// The turn of a large message to be in memory.
+pub(super) async fn turn() -> Result<SemaphorePermit<'static>, Error> {
+    LARGE.acquire().await.map_err(Error::internal)
+}
+
 async fn parse_large(staged: &Staged) -> Result<Parsed, Error> {
-    let _turn = if staged.size > PARSED_AT_ONCE { Some(LARGE.acquire().await.map_err(Error::internal)?) } else { None };
+    let _turn = if staged.size > PARSED_AT_ONCE { Some(turn().await?) } else { None };
     let content = staged.content();
     let message = content.read(0..content.len()).await?;
     tokio::task::spawn_blocking(move || parse::parse(&message)).await.map_err(Error::internal)

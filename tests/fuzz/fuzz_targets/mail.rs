@@ -28,7 +28,14 @@ fuzz_target!(|message: &[u8]| {
             let inner = &structure.parts[child];
             assert!(child > number && part.body <= inner.header && inner.end <= part.end, "a part lies in its parent");
         }
-        parse::decode_transfer(part.encoding_or_default(), &message[part.body()]);
+        let (encoding, body) = (part.encoding_or_default(), &message[part.body()]);
+        let pieces = parse::TransferDecoder::new(encoding).map(|mut decoder| {
+            let mut out = Vec::new();
+            body.chunks(7).for_each(|piece| decoder.decode(piece, false, &mut out));
+            decoder.decode(b"", true, &mut out);
+            out
+        });
+        assert_eq!(parse::decode_transfer(encoding, body).as_deref(), pieces.as_deref(), "pieces give the whole");
     }
     let text = parse::text(message, &structure);
     assert!(text.header.len() + text.body.len() <= 4 << 20);

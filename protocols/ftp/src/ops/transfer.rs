@@ -202,7 +202,7 @@ async fn listen_during(session: &mut Session, transfer: impl Future<Output = Rep
                 draining = true;
                 continue;
             }
-            Err(ReadError::TooLong) => Err(Malformed::Text),
+            Err(ReadError::TooLong(_)) => Err(Malformed::Text),
             // The transfer ends here, as by ABOR.
             Err(error @ ReadError::Withdrawn) => return session.unread(&error),
             Err(_) => return Next::Gone(Closed::Lost),

@@ -47,7 +47,7 @@ pub struct Section {
     /// What of the part.
     pub text: SectionText,
     /// `<from.count>`: which octets of it; the count is at least 1.
-    pub partial: Option<(u32, u32)>,
+    pub partial: Option<(u64, u64)>,
     /// Whether `\Seen` is left alone.
     pub peek: bool,
     /// Whether it is `BINARY`, with the transfer encoding taken off.

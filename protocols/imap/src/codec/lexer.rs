@@ -174,8 +174,9 @@ impl<'a> Lexer<'a> {
             at = from + length;
         }
         self.rest = &inside[at + 1..];
-        if text.iter().any(u8::is_ascii_control) {
-            return Err("a quoted string holds no control characters");
+        // Every other CHAR may stand in it, TAB too (RFC 9051 §9, TEXT-CHAR).
+        if text.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+            return Err("a quoted string holds no NUL, CR or LF");
         }
         if std::str::from_utf8(&text).is_err() {
             return Err("a quoted string is UTF-8");

@@ -1,18 +1,17 @@
 //! APPEND (RFC 9051 §6.3.12, RFC 3502): messages stream from the network into the store, bounded in memory whatever
-//! their size. Only those that may hold NUL (RFC 3516 §4.4) are looked at whole: a client that knows nothing of BINARY
-//! must be able to read them.
+//! their size. One that turns out to hold NUL (RFC 3516 §4.4) is encoded once it is whole: a client that knows nothing
+//! of BINARY must be able to read it.
 
 mod binary;
 
 use protocol::{Closed, Progress, ReadError};
 use storage::{Append, Timestamp};
-use tokio::sync::Semaphore;
 
 use super::expunge::read_only;
 use crate::codec::append::{self, Head};
-use crate::codec::{Literal, literal_at_end};
+use crate::codec::{Fault, Literal, literal_at_end};
 use crate::reply::{self, Reply, Untagged};
-use crate::session::{Context, Outcome};
+use crate::session::{Context, Outcome, refuse};
 
 /// The longest line between two messages.
 const LINE: usize = 64 << 10;
@@ -27,19 +26,15 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
     };
     let (mut head, mut literal) = (head, literal);
     loop {
-        let limit = context.imap.config.max_message.0;
-        if literal.size > limit {
-            append = Err(too_large(limit));
-        }
-        if head.utf8 && !context.user.enabled.utf8() {
-            append = Err(Reply::bad("ENABLE UTF8=ACCEPT first"));
+        if append.is_ok()
+            && let Some(reply) = refusal(context, &head, &literal)
+        {
+            append = Err(reply);
         }
         if let Ok(begun) = &mut append {
             let received = head.received.map(Timestamp);
             let flags = std::mem::take(&mut head.flags);
-            // Binary parts grow by a third and their line ends when they are encoded.
-            let size = if literal.binary { literal.size + literal.size / 2 } else { literal.size };
-            if let Err(error) = begun.begin(flags, received, size).await {
+            if let Err(error) = begun.begin(flags, received, literal.size).await {
                 append = Err(Reply::from(&error));
             }
         }
@@ -49,32 +44,26 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             }
             context.wire.invite();
             context.wire.flush().await?;
-        } else if literal.size > limit.saturating_mul(2) {
+        } else if literal.size > context.imap.config.max_message.0.saturating_mul(2) {
             context.wire.untagged("BYE [TOOBIG] The message is too large; goodbye");
-            return Ok(too_large(limit).closing(Closed::Abuse));
+            return Ok(too_large(context).closing(Closed::Abuse));
         }
-        append = match literal.binary {
-            true => take_binary(context, append, literal.size).await?,
-            false => take(context, append, literal.size).await?,
-        };
+        append = take(context, append, literal).await?;
         let line = context.wire.line(LINE, context.imap.idle()).await?;
-        let mut text = &line.bytes[..];
-        if head.utf8 {
-            match text.strip_prefix(b")") {
-                Some(rest) => text = rest,
-                None => return Ok(Reply::bad("A closing parenthesis was awaited")),
-            }
-        }
-        match append::next(text) {
-            Ok(None) => break,
-            Ok(Some(next)) => {
-                let Some(announced) = literal_at_end(text) else { return Ok(Reply::bad("A literal was awaited")) };
+        let announced = literal_at_end(&line.bytes);
+        match (behind(&line.bytes, head.utf8), announced) {
+            (Ok(None), _) => break,
+            (Ok(Some(next)), Some(announced)) => {
                 if !context.off.allows("MULTIAPPEND") {
-                    append = Err(Reply::bad("MULTIAPPEND is not offered here"));
+                    append = Err(reply::not_offered("MULTIAPPEND"));
                 }
                 (head, literal) = (next, announced);
             }
-            Err(fault) => return Ok(Reply::bad(fault.text)),
+            (Ok(Some(_)), None) => return Ok(Reply::bad("A literal was awaited")),
+            (Err(fault), None) => return Ok(Reply::from(&fault)),
+            (Err(fault), Some(announced)) => {
+                return refuse(context.wire, context.imap.idle(), announced, Reply::from(&fault)).await;
+            }
         }
     }
     let append = match append {
@@ -88,13 +77,36 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
                 1 => last.to_string(),
                 _ => format!("{}:{last}", appended.first),
             };
-            Reply::ok("Appended").with(format!("APPENDUID {} {uids}", appended.uidvalidity))
+            context.off.told(Reply::ok("Appended").with(format!("APPENDUID {} {uids}", appended.uidvalidity)))
         }
         Err(error) => reply::into_mailbox(&error),
     })
 }
 
-fn too_large(limit: u64) -> Reply {
+/// Reads the line behind a message: `None` ends the command, otherwise another message follows.
+fn behind(line: &[u8], utf8: bool) -> Result<Option<Head>, Fault> {
+    match line.strip_prefix(b")") {
+        Some(rest) if utf8 => append::next(rest),
+        None if utf8 => Err(Fault { tag: None, text: "a closing parenthesis was awaited" }),
+        _ => append::next(line),
+    }
+}
+
+/// Why a message is refused before it comes.
+fn refusal(context: &Context<'_>, head: &Head, literal: &Literal) -> Option<Reply> {
+    if literal.size > context.imap.config.max_message.0 {
+        return Some(too_large(context));
+    }
+    if head.utf8 && !context.user.enabled.utf8() {
+        return Some(Reply::bad("ENABLE UTF8=ACCEPT first"));
+    }
+    // What comes as UTF8 is a literal8 without BINARY, too (RFC 6855 §4).
+    let asked = Literal { binary: literal.binary && !head.utf8, ..*literal };
+    context.off.missing_for(&asked).map(reply::not_offered)
+}
+
+fn too_large(context: &Context<'_>) -> Reply {
+    let limit = context.imap.config.max_message.0;
     Reply::no(format!("The message is larger than the limit of {limit} octets")).with("TOOBIG")
 }
 
@@ -102,52 +114,28 @@ fn too_large(limit: u64) -> Reply {
 async fn take(
     context: &mut Context<'_>,
     mut append: Result<Append, Reply>,
-    size: u64,
+    literal: Literal,
 ) -> Result<Result<Append, Reply>, ReadError> {
-    let (mut left, mut progress) = (size, Progress::default());
+    let (mut left, mut progress, mut nul) = (literal.size, Progress::default(), false);
     while left > 0 {
         let octets = context.wire.octets(&mut progress, left).await?;
         left -= octets.len() as u64;
+        nul = nul || memchr::memchr(0, &octets).is_some();
         if let Ok(begun) = &mut append
             && let Err(error) = begun.write(octets).await
         {
             append = Err(Reply::from(&error));
         }
     }
-    if let Ok(begun) = &mut append
-        && let Err(error) = begun.end().await
-    {
-        append = Err(Reply::from(&error));
-    }
-    Ok(append)
-}
-
-/// Reads one message that may hold NUL, and encodes the parts that do.
-async fn take_binary(
-    context: &mut Context<'_>,
-    mut append: Result<Append, Reply>,
-    size: u64,
-) -> Result<Result<Append, Reply>, ReadError> {
-    if append.is_err() {
-        return take(context, append, size).await;
-    }
-    // One at a time: such a message is in memory as a whole.
-    let Ok(_turn) = BINARY.acquire().await else { return take(context, append, size).await };
-    let (mut message, mut progress) = (Vec::new(), Progress::default());
-    while (message.len() as u64) < size {
-        message.extend_from_slice(&context.wire.octets(&mut progress, size - message.len() as u64).await?);
+    // A literal holds no NUL (RFC 9051 §9, CHAR8): no client could be sent the message as it is.
+    if nul && !literal.binary && append.is_ok() {
+        append = Err(Reply::no("A message with NUL comes as a literal8, ~{size}").with("CANNOT"));
     }
     if let Ok(begun) = &mut append {
-        let stored = async {
-            begun.write(binary::encoded(message).into()).await?;
-            begun.end().await
-        };
-        if let Err(error) = stored.await {
+        let ended = if nul { begun.end_as(binary::encoded).await } else { begun.end().await };
+        if let Err(error) = ended {
             append = Err(Reply::from(&error));
         }
     }
     Ok(append)
 }
-
-/// The turn of messages that may hold NUL.
-static BINARY: Semaphore = Semaphore::const_new(1);

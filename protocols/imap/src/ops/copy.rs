@@ -22,7 +22,7 @@ pub(crate) async fn copy(
         Err(reply) => return Ok(reply),
     };
     let done = match selected.mailbox.copy(selected.uids(&ranges), least(uid, &ranges), to).await {
-        Ok(copied) => told(Reply::ok("Copied"), &copied),
+        Ok(copied) => context.off.told(told(Reply::ok("Copied"), &copied)),
         Err(error) => refused(&error),
     };
     Ok(finish(context, selected, true, done).await)
@@ -45,7 +45,7 @@ pub(crate) async fn relocate(
     };
     let done = match selected.mailbox.relocate(selected.uids(&ranges), least(uid, &ranges), to).await {
         Ok(copied) => {
-            let code = told(Reply::ok("Moved"), &copied);
+            let code = context.off.told(told(Reply::ok("Moved"), &copied));
             if code.code.is_some() {
                 code.write("*", &mut context.wire.out);
             }

@@ -1,11 +1,20 @@
 //! What is known of scattered messages, read in runs.
 
+use bytes::Bytes;
 use storage::{Details, Error, Mailbox, Message, View, Wanted};
 
 /// How many messages are read at once.
 const RUN: u32 = 500;
 /// Messages that are no further apart than this are read together with those between them.
 const GAP: u32 = 8;
+
+/// How much of a message is read for its header.
+const HEADER: u64 = 4 << 20;
+
+/// The start of a message whose header is too long to be kept apart.
+pub(crate) async fn long_header(mailbox: &Mailbox, message: &Message) -> Result<Bytes, Error> {
+    mailbox.content(message).await?.read(0..HEADER).await
+}
 
 /// Calls `each` with every message of ascending sequence numbers and what is known of it; those that are gone are left
 /// out.

@@ -2,14 +2,14 @@
 //! written.
 
 mod describe;
+mod filter;
 mod section;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use protocol::ReadError;
 use storage::message::{MessageEnvelope, Structure};
-use storage::{Details, FlagChange, Flags, Mailbox, Message, Uids, View, Wanted, is_among};
+use storage::{Content, Details, Error, FlagChange, Flags, Mailbox, Message, Wanted};
 use tokio::task::JoinHandle;
 
 use crate::codec::sequence::compact;
@@ -54,13 +54,7 @@ pub(crate) async fn fetch(context: &mut Context<'_>, selected: &mut Selected, fe
     if fetch.items.contains(&Item::ModSeq) {
         enable_condstore(context, selected);
     }
-    let mut plan = Plan::new(&fetch, context.user.enabled.condstore);
-    if plan.sees && !selected.read_only {
-        plan.seen = match see(context, selected, &ranges, fetch.uid).await {
-            Ok(seen) => seen,
-            Err(error) => return Ok(gone(context.wire, &error)),
-        };
-    }
+    let plan = Plan::new(&fetch, context.user.enabled.condstore);
     let missing = plan.run(context, selected, &ranges).await?;
     let outcome = match missing {
         Missing::None => Reply::ok("Fetched"),
@@ -77,9 +71,11 @@ async fn tell_vanished(
     selected: &Selected,
     numbers: &Numbers,
     modseq: u64,
-) -> Result<(), storage::Error> {
-    let Numbers::Set(set) = numbers else { return Ok(()) };
-    let of = set.resolve(selected.view.uidnext.saturating_sub(1).max(1));
+) -> Result<(), Error> {
+    let of = match numbers {
+        Numbers::Set(set) => set.resolve(selected.view.uidnext.saturating_sub(1).max(1)),
+        Numbers::Saved => storage::ranges(selected.saved.iter().copied()),
+    };
     let vanished = selected.mailbox.vanished(modseq).await?;
     let gone = super::select::vanished_uids(&selected.view, &of, vanished);
     if !gone.is_empty() {
@@ -88,25 +84,14 @@ async fn tell_vanished(
     Ok(())
 }
 
-/// Sets `\Seen` on the messages that lack it; which. That they have it is told with their content (RFC 9051 §6.4.5).
-async fn see(
-    context: &mut Context<'_>,
-    selected: &mut Selected,
-    ranges: &Ranges,
-    uid: bool,
-) -> Result<Uids, storage::Error> {
-    let view = &selected.view;
-    let messages = ranges.iter().flat_map(|&(from, to)| view.range(from, to));
-    let unseen = messages.filter(|(_, message)| !message.flags.has(Flags::SEEN)).map(|(number, _)| number);
-    let uids = view.uids(unseen);
-    if uids.is_empty() {
-        return Ok(uids);
-    }
-    selected.mailbox.flag(uids.clone(), FlagChange::Add, vec!["\\Seen".into()], None).await?;
+/// Sets `\Seen` on messages that are sent, and tells it (RFC 9051 §6.4.5). Not before: a client that breaks off must
+/// find unread what it was not sent.
+async fn see(context: &mut Context<'_>, selected: &mut Selected, sent: Vec<u32>, uid: bool) -> Result<(), Error> {
+    selected.mailbox.flag(storage::ranges(sent), FlagChange::Add, vec!["\\Seen".into()], None).await?;
     let new = selected.newest(false).await?;
     selected.note_recent(&context.user.enabled, &new).await?;
-    selected.tell(context.wire, &context.user.enabled, new, uid, |_, after| !is_among(&uids, after.uid));
-    Ok(uids)
+    selected.tell(context.wire, &context.user.enabled, new, uid, |_, _| true);
+    Ok(())
 }
 
 /// What is to be written of each message, and what that needs.
@@ -117,8 +102,8 @@ struct Plan {
     content: bool,
     /// Whether reading marks as read.
     sees: bool,
-    /// The messages that it has marked.
-    seen: Uids,
+    /// Whether it stood behind UID.
+    uid: bool,
 }
 
 /// What could not be answered.
@@ -138,10 +123,16 @@ struct Reading<'a> {
     details: Option<&'a Details>,
 }
 
+impl Reading<'_> {
+    async fn content(&self) -> Result<Content, Error> {
+        self.mailbox.content(self.message).await
+    }
+}
+
 impl Plan {
     fn new(fetch: &Fetch, condstore: bool) -> Plan {
         let mut plan =
-            Plan { items: Vec::new(), wanted: Wanted::default(), content: false, sees: false, seen: Uids::new() };
+            Plan { items: Vec::new(), wanted: Wanted::default(), content: false, sees: false, uid: fetch.uid };
         if fetch.uid && !fetch.items.contains(&Item::Uid) {
             plan.items.push(Item::Uid);
         }
@@ -189,48 +180,80 @@ impl Plan {
     }
 
     /// Writes all messages of the ranges.
-    async fn run(&self, context: &mut Context<'_>, selected: &Selected, ranges: &Ranges) -> Result<Missing, ReadError> {
-        let (mailbox, view) = (&selected.mailbox, &selected.view);
+    async fn run(
+        &self,
+        context: &mut Context<'_>,
+        selected: &mut Selected,
+        ranges: &Ranges,
+    ) -> Result<Missing, ReadError> {
         let mut missing = Missing::None;
         let mut batches: VecDeque<(u32, u32)> = VecDeque::new();
         for &(from, to) in ranges {
             batches.extend((from..=to).step_by(BATCH as usize).map(|first| (first, to.min(first + BATCH - 1))));
         }
-        let mut ahead = batches.front().and_then(|batch| self.read(mailbox, view, *batch));
-        while let Some((from, to)) = batches.pop_front() {
+        let mut ahead = batches.front().and_then(|batch| self.read(selected, *batch));
+        while let Some(batch) = batches.pop_front() {
             let details = match ahead.take() {
                 Some(reading) => match reading.await {
                     Ok(Ok(details)) => Some(details),
                     Ok(Err(error)) => return Ok(Missing::Failed(Reply::from(&error))),
-                    Err(error) => return Ok(Missing::Failed(Reply::from(&storage::Error::internal(error)))),
+                    Err(error) => return Ok(Missing::Failed(Reply::from(&Error::internal(error)))),
                 },
                 None => None,
             };
-            ahead = batches.front().and_then(|batch| self.read(mailbox, view, *batch));
-            for (number, message) in view.range(from, to) {
-                let known = details.as_ref().map(|details| {
-                    details.binary_search_by_key(&message.uid, |known| known.uid).ok().map(|at| &details[at])
-                });
-                // Expunged since the client was told last: what is kept for a while is told once more.
-                let kept = match known {
-                    Some(None) => match mailbox.details_of_gone(message).await {
-                        Ok(Some(kept)) => Some(kept),
-                        Ok(None) => {
-                            missing = Missing::Some;
-                            continue;
-                        }
-                        Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
-                    },
-                    _ => None,
-                };
-                let reading = Reading { mailbox, message, details: kept.as_ref().or(known.flatten()) };
-                match self.put(context, selected, number, &reading).await? {
-                    Missing::None => {}
-                    Missing::Failed(reply) => return Ok(Missing::Failed(reply)),
-                    other => missing = other,
+            ahead = batches.front().and_then(|batch| self.read(selected, *batch));
+            let mut sent = Vec::new();
+            let outcome = self.put_batch(context, selected, batch, details.as_deref(), &mut sent).await?;
+            if self.sees && !selected.read_only && !sent.is_empty() {
+                context.wire.flush().await?;
+                if let Err(error) = see(context, selected, sent, self.uid).await {
+                    return Ok(Missing::Failed(gone(context.wire, &error)));
                 }
-                context.wire.relieve().await?;
             }
+            match outcome {
+                Missing::None => {}
+                Missing::Failed(reply) => return Ok(Missing::Failed(reply)),
+                other => missing = other,
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Writes the messages of a batch; `sent` are those of them that were unread.
+    async fn put_batch(
+        &self,
+        context: &mut Context<'_>,
+        selected: &Selected,
+        (from, to): (u32, u32),
+        details: Option<&[Details]>,
+        sent: &mut Vec<u32>,
+    ) -> Result<Missing, ReadError> {
+        let mut missing = Missing::None;
+        for (number, message) in selected.view.range(from, to) {
+            let known = details.map(|details| {
+                details.binary_search_by_key(&message.uid, |known| known.uid).ok().map(|at| &details[at])
+            });
+            // Expunged since the client was told last: what is kept for a while is told once more.
+            let kept = match known {
+                Some(None) => match selected.mailbox.details_of_gone(message).await {
+                    Ok(Some(kept)) => Some(kept),
+                    Ok(None) => {
+                        missing = Missing::Some;
+                        continue;
+                    }
+                    Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
+                },
+                _ => None,
+            };
+            let details = kept.as_ref().or(known.flatten());
+            let reading = Reading { mailbox: &selected.mailbox, message, details };
+            match self.put(context, selected, number, &reading).await? {
+                Missing::None if message.flags.has(Flags::SEEN) => {}
+                Missing::None => sent.push(message.uid),
+                Missing::Failed(reply) => return Ok(Missing::Failed(reply)),
+                other => missing = other,
+            }
+            context.wire.relieve().await?;
         }
         Ok(missing)
     }
@@ -238,10 +261,9 @@ impl Plan {
     /// Begins to read what is known of a batch; `None` when nothing of it is wanted.
     fn read(
         &self,
-        mailbox: &Mailbox,
-        view: &Arc<View>,
+        Selected { mailbox, view, .. }: &Selected,
         (from, to): (u32, u32),
-    ) -> Option<JoinHandle<Result<Vec<Details>, storage::Error>>> {
+    ) -> Option<JoinHandle<Result<Vec<Details>, Error>>> {
         if self.wanted.is_nothing() {
             return None;
         }
@@ -259,9 +281,9 @@ impl Plan {
         reading: &Reading<'_>,
     ) -> Result<Missing, ReadError> {
         let content = if self.content {
-            match reading.mailbox.content(reading.message).await {
+            match reading.content().await {
                 Ok(content) => Some(content),
-                Err(storage::Error::NotFound) => return Ok(Missing::Some),
+                Err(Error::NotFound) => return Ok(Missing::Some),
                 Err(error) => return Ok(Missing::Failed(Reply::from(&error))),
             }
         } else {
@@ -277,19 +299,13 @@ impl Plan {
             return Ok(Missing::Encoding);
         }
         context.wire.out.extend_from_slice(format!("* {number} FETCH (").as_bytes());
-        if is_among(&self.seen, reading.message.uid) && !self.items.contains(&Item::Flags) {
-            selected.put_flag_list(&mut context.wire.out, &selected.view.keywords, reading.message);
-            context.wire.out.push(b' ');
-        }
         for (at, item) in self.items.iter().enumerate() {
             if at > 0 {
                 context.wire.out.push(b' ');
             }
             match section::asked(item) {
                 Some((label, section)) => {
-                    if let Some(error) = section::put(context.wire, &source, &label, &section).await? {
-                        return Ok(Missing::Failed(Reply::from(&error)));
-                    }
+                    section::put(context.wire, &source, &label, &section).await?;
                 }
                 None => self.put_known(&mut context.wire.out, context.user.enabled.utf8(), selected, item, &source),
             }

@@ -2,9 +2,10 @@
 
 use protocol::ReadError;
 
+use crate::codec::literal_at_end;
 use crate::reply::Reply;
 use crate::selected::Selected;
-use crate::session::{Context, Outcome, sync};
+use crate::session::{Context, Outcome, refuse, sync};
 
 /// The longest line that ends it.
 const LINE: usize = 1024;
@@ -39,11 +40,14 @@ pub(crate) async fn idle(context: &mut Context<'_>, mut selected: Option<&mut Se
             Woken::Change => {}
             Woken::Line(line) => {
                 let line = line?;
-                return Ok(if line.bytes.eq_ignore_ascii_case(b"DONE") {
-                    Reply::ok("No longer idling")
-                } else {
-                    Reply::bad("DONE was awaited")
-                });
+                if line.bytes.eq_ignore_ascii_case(b"DONE") {
+                    return Ok(Reply::ok("No longer idling"));
+                }
+                let reply = Reply::bad("DONE was awaited");
+                return match literal_at_end(&line.bytes) {
+                    Some(literal) => refuse(context.wire, longest, literal, reply).await,
+                    None => Ok(reply),
+                };
             }
         }
     }

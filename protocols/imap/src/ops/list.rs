@@ -1,6 +1,5 @@
 //! LIST and LSUB (RFC 9051 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 3501 §6.3.9).
 
-use protocol::Wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::MailboxInfo;
@@ -9,7 +8,7 @@ use super::status::{Told, put_status};
 use crate::codec::mailbox::Pattern;
 use crate::codec::{List, StatusItem};
 use crate::reply::{Reply, Untagged, put_mailbox};
-use crate::session::{Context, Enabled, Outcome};
+use crate::session::{Context, Outcome};
 
 /// How many names are matched before others have their turn.
 const TURN: usize = 64;
@@ -63,7 +62,7 @@ pub(crate) async fn list(context: &mut Context<'_>, list: &List) -> Outcome {
                 Ok(recent) => Told { items: &list.return_status, recent, limit },
                 Err(error) => return Ok(Reply::from(&error)),
             };
-            tell(context.wire, &context.user.enabled, list, (name, &known), &told);
+            tell(context, list, (name, &known), &told);
         }
         context.wire.relieve().await?;
     }
@@ -126,7 +125,8 @@ fn is_wanted(list: &List, known: &Name) -> bool {
     exists && (!list.special_use || special)
 }
 
-fn tell(wire: &mut Wire, enabled: &Enabled, list: &List, (name, known): (&str, &Name), told: &Told<'_>) {
+fn tell(context: &mut Context<'_>, list: &List, (name, known): (&str, &Name), told: &Told<'_>) {
+    let (enabled, off) = (&context.user.enabled, context.off);
     let mut attributes: Vec<&str> = Vec::new();
     match &known.mailbox {
         None if known.children && !(list.lsub || list.extended) && !enabled.rev2 => attributes.push("\\Noselect"),
@@ -136,15 +136,16 @@ fn tell(wire: &mut Wire, enabled: &Enabled, list: &List, (name, known): (&str, &
         Some(_) => {}
     }
     if !list.lsub {
-        attributes.push(if known.children { "\\HasChildren" } else { "\\HasNoChildren" });
+        if off.allows("CHILDREN") {
+            attributes.push(if known.children { "\\HasChildren" } else { "\\HasNoChildren" });
+        }
         if (list.subscribed || list.return_subscribed) && known.subscribed {
             attributes.push("\\Subscribed");
         }
-        if let Some(special) = known.mailbox.as_ref().and_then(|mailbox| mailbox.special.as_deref()) {
-            attributes.push(special);
-        }
+        let special = known.mailbox.as_ref().and_then(|mailbox| mailbox.special.as_deref());
+        attributes.extend(special.filter(|_| off.allows("SPECIAL-USE")));
     }
-    let out = &mut wire.out;
+    let out = &mut context.wire.out;
     out.extend_from_slice(if list.lsub { b"* LSUB (" } else { b"* LIST (" });
     out.extend_from_slice(attributes.join(" ").as_bytes());
     out.extend_from_slice(b") \"/\" ");

@@ -19,7 +19,7 @@ pub(crate) async fn create(context: &mut Context<'_>, name: &str, special_use: V
     Ok(match context.user.mail.create(name, special).await {
         Ok(made) => {
             let code = format!("MAILBOXID ({})", super::select::mailbox_id(made.id));
-            Reply::ok("Created").with(code)
+            context.off.told(Reply::ok("Created").with(code))
         }
         Err(error) => Reply::from(&error),
     })

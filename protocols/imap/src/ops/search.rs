@@ -6,7 +6,7 @@ use std::pin::Pin;
 use storage::message::{MessageEnvelope, decoded, sent_day};
 use storage::{Error, Field, Flags, Mailbox, Message, Timestamp, View, Wanted, fold, is_among};
 
-use super::details::of_messages;
+use super::details::{long_header, of_messages};
 use super::fetch::{email_id, thread_id};
 use crate::codec::search::Returns;
 use crate::codec::sequence::compact;
@@ -269,8 +269,7 @@ impl<'a> Searcher<'a> {
         .await?;
         // A header that is too long to be kept apart is read with its message.
         for (number, message) in long {
-            let content = self.mailbox().content(&message).await?;
-            let header = content.read(0..4 << 20).await?.to_vec();
+            let header = long_header(self.mailbox(), &message).await?.to_vec();
             let details = storage::Details { header: Some(header), ..storage::Details::default() };
             if folded.wants(key, &details) {
                 found.push(number);

@@ -3,8 +3,9 @@
 use protocol::Wire;
 use std::sync::Arc;
 
-use storage::{Flags, Message, Uids, View};
+use storage::{Flags, Message, Uids, View, is_among};
 
+use crate::capabilities::Off;
 use crate::codec::sequence::compact;
 use crate::codec::{Qresync, SequenceSet};
 use crate::reply::{Reply, Untagged, put_mailbox};
@@ -61,7 +62,7 @@ pub(crate) async fn select(
     }
     selected.view = view;
     let wire = &mut session.wire;
-    describe(wire, &user.enabled, &selected);
+    describe(wire, &user.enabled, &session.off, &selected);
     if let Some((known, vanished)) = vanished {
         resynchronise(wire, &user.enabled, &selected, known, vanished);
     }
@@ -71,7 +72,7 @@ pub(crate) async fn select(
 }
 
 /// What a client learns of a mailbox when it opens it.
-fn describe(wire: &mut Wire, enabled: &Enabled, selected: &Selected) {
+fn describe(wire: &mut Wire, enabled: &Enabled, off: &Off, selected: &Selected) {
     let Selected { mailbox, view, read_only, .. } = selected;
     wire.untagged(flags_line(&view.keywords));
     let permanent = match (*read_only, view.keywords.has_room()) {
@@ -93,8 +94,12 @@ fn describe(wire: &mut Wire, enabled: &Enabled, selected: &Selected) {
     }
     wire.untagged(format!("OK [UIDVALIDITY {}] UIDs are valid", view.uidvalidity));
     wire.untagged(format!("OK [UIDNEXT {}] The next UID", view.uidnext));
-    wire.untagged(format!("OK [HIGHESTMODSEQ {}] The newest mod-sequence", view.modseq));
-    wire.untagged(format!("OK [MAILBOXID ({})] Its identifier", mailbox_id(mailbox.id())));
+    if off.allows("CONDSTORE") {
+        wire.untagged(format!("OK [HIGHESTMODSEQ {}] The newest mod-sequence", view.modseq));
+    }
+    if off.allows("OBJECTID") {
+        wire.untagged(format!("OK [MAILBOXID ({})] Its identifier", mailbox_id(mailbox.id())));
+    }
     if enabled.rev2 {
         wire.out.extend_from_slice(b"* LIST () \"/\" ");
         put_mailbox(&mut wire.out, mailbox.name(), enabled.utf8());
@@ -117,20 +122,24 @@ fn resynchronise(wire: &mut Wire, enabled: &Enabled, selected: &Selected, known:
         wire.untagged(format!("VANISHED (EARLIER) {}", compact(gone.into_iter())));
     }
     for (number, message) in changed_since(view, known.modseq) {
-        if of.iter().any(|&(from, to)| (from..=to).contains(&message.uid)) {
+        if is_among(&of, message.uid) {
             selected.put_flags(&mut wire.out, enabled, (&view.keywords, true), number, message);
         }
     }
 }
 
-/// The UIDs among `of` that are gone: those that vanished, or, where that is forgotten, all that are not there.
+/// The UIDs among `of` that are gone: those that vanished, or, where that is forgotten, all that are not there. One
+/// that the view has yet is told later, when its sequence number goes.
 pub(crate) fn vanished_uids(view: &View, of: &[(u32, u32)], vanished: Option<Uids>) -> Vec<u32> {
-    let within = |uid: &u32| of.iter().any(|&(from, to)| (from..=to).contains(uid));
+    let gone = |uid: &u32| view.number(*uid).is_none();
     match vanished {
-        Some(ranges) => ranges.into_iter().flat_map(|(from, to)| from..=to).filter(within).collect(),
+        Some(ranges) => {
+            let uids = ranges.into_iter().flat_map(|(from, to)| from..=to);
+            uids.filter(|&uid| is_among(of, uid)).filter(gone).collect()
+        }
         None => {
             let uids = of.iter().flat_map(|&(from, to)| from..=to.min(view.uidnext.saturating_sub(1)));
-            uids.filter(|&uid| view.number(uid).is_none()).collect()
+            uids.filter(gone).collect()
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use storage::message::{MessageEnvelope, MessageIds, base_subject, decoded, sent_date};
 use storage::{Error, Wanted};
 
-use super::details::of_messages;
+use super::details::{long_header, of_messages};
 use super::search::find;
 use crate::codec::{Search, ThreadBy};
 use crate::reply::{Reply, Untagged};
@@ -54,10 +54,13 @@ struct Threaded {
 }
 
 async fn read(selected: &Selected, found: &[u32], uid: bool) -> Result<Vec<Threaded>, Error> {
-    let mut messages = Vec::with_capacity(found.len());
+    let (mut messages, mut long) = (Vec::with_capacity(found.len()), Vec::new());
     let wanted = Wanted { envelope: true, header: true, ..Wanted::default() };
     of_messages(&selected.mailbox, &selected.view, found, wanted, |number, message, details| {
         let envelope: MessageEnvelope = serde_json::from_str(&details.envelope).unwrap_or_default();
+        if details.header.is_none() {
+            long.push((messages.len(), *message));
+        }
         let subject = base_subject(&envelope.subject.as_deref().map(decoded).unwrap_or_default());
         messages.push(Threaded {
             number: if uid { message.uid } else { number },
@@ -68,6 +71,10 @@ async fn read(selected: &Selected, found: &[u32], uid: bool) -> Result<Vec<Threa
         });
     })
     .await?;
+    for (at, message) in long {
+        let header = long_header(&selected.mailbox, &message).await?;
+        messages[at].ids = MessageIds::read(&header);
+    }
     Ok(messages)
 }
 

@@ -1,19 +1,19 @@
 //! Collecting a command: its lines and literals, within what may be held in memory.
 
-use protocol::{Closed, Progress, ReadError};
+use std::time::Duration;
+
+use protocol::{Closed, LongLine, Progress, ReadError, Wire};
 
 use super::Session;
 use crate::codec::append::{self, First};
 use crate::codec::{Fault, Literal, literal_at_end};
 use crate::commands::{self, Phase};
-use crate::reply::{Reply, Untagged};
+use crate::reply::{Reply, Untagged, not_offered};
 
 /// The most octets of a command before a log-in: ID may have thirty fields of a KiB (RFC 2971 §3.3).
 const BEFORE: usize = 40 << 10;
 /// The most octets of a command, and of one of its lines, after it; a message of APPEND is no part of it.
 const AFTER: usize = 256 << 10;
-/// The largest literal that comes without being asked for where only LITERAL- is offered (RFC 7888 §5).
-const UNASKED: u64 = 4096;
 /// How many octets of refused literals are read only to answer in order.
 const SKIPPED: u64 = 1 << 20;
 
@@ -38,15 +38,24 @@ impl Session {
         loop {
             let line = match self.wire.line(most, self.imap.idle()).await {
                 Ok(line) => line,
-                Err(ReadError::TooLong) => return Ok(too_long(&text)),
+                Err(ReadError::TooLong(line)) => return Ok(self.too_long(text, &line)),
                 Err(error) => return Err(error),
             };
-            if text.len() + line.bytes.len() > most {
-                return Ok(too_long(&text));
-            }
+            let whole = text.len() + line.bytes.len();
             text.extend_from_slice(&line.bytes);
+            if whole > most {
+                return match literal_at_end(&line.bytes) {
+                    Some(literal) => self.refuse(&text, literal, is_too_long()).await,
+                    None => Ok(Collected::Refused { tag: tag_of(&text), reply: is_too_long() }),
+                };
+            }
             let Some(literal) = literal_at_end(&line.bytes) else { return Ok(Collected::Text(text)) };
-            if is_append(&text) {
+            let append = is_append(&text);
+            // Whether a literal of APPEND may hold NUL is a question of BINARY or of UTF8=ACCEPT: its text tells.
+            if let Some(missing) = self.off.missing_for(&Literal { binary: literal.binary && !append, ..literal }) {
+                return self.refuse(&text, literal, not_offered(missing)).await;
+            }
+            if append {
                 if let Some(refused) = commands::append_refusal(self.phase()) {
                     return self.refuse(&text, literal, refused).await;
                 }
@@ -59,9 +68,6 @@ impl Session {
                     }
                     Err(fault) => return Ok(Collected::Fault(fault)),
                 }
-            }
-            if literal.nonsync && !self.off.allows("LITERAL+") && literal.size > UNASKED {
-                return self.refuse(&text, literal, Reply::bad("Literals that large must be asked for")).await;
             }
             if literal.size > (most - text.len()) as u64 {
                 let reply = Reply::bad("The literal is too large for this command").with("TOOBIG");
@@ -81,32 +87,61 @@ impl Session {
         }
     }
 
-    /// Answers a command at its literal. One that comes unasked is read and dropped, with the rest of the command, or
-    /// its octets would be taken for commands.
+    /// Answers a command behind a line that was dropped.
+    fn too_long(&mut self, mut text: Vec<u8>, line: &LongLine) -> Collected {
+        text.extend_from_slice(&line.start);
+        let reply = if is_waiting(line) { is_too_long() } else { lost(&mut self.wire, is_too_long()) };
+        Collected::Refused { tag: tag_of(&text), reply }
+    }
+
+    /// Answers a command at its literal.
     async fn refuse(&mut self, text: &[u8], literal: Literal, reply: Reply) -> Result<Collected, ReadError> {
-        let tag = tag_of(text);
-        let mut next = Some(literal).filter(|literal| literal.nonsync);
-        let mut skipped = 0;
-        while let Some(literal) = next {
-            skipped += literal.size.min(SKIPPED + 1);
-            if skipped > SKIPPED {
-                self.wire.untagged("BYE [TOOBIG] A literal is too large; goodbye");
-                return Ok(Collected::Refused { tag, reply: reply.closing(Closed::Abuse) });
-            }
-            self.wire.skip(literal.size).await?;
-            let rest = match self.wire.line(AFTER, self.imap.idle()).await {
-                Ok(rest) => rest,
-                Err(ReadError::TooLong) => break,
-                Err(error) => return Err(error),
-            };
-            next = literal_at_end(&rest.bytes).filter(|literal| literal.nonsync);
-        }
-        Ok(Collected::Refused { tag, reply })
+        let reply = refuse(&mut self.wire, self.imap.idle(), literal, reply).await?;
+        Ok(Collected::Refused { tag: tag_of(text), reply })
     }
 }
 
-fn too_long(text: &[u8]) -> Collected {
-    Collected::Refused { tag: tag_of(text), reply: Reply::bad("The command is too long").with("TOOBIG") }
+/// Refuses a command at a literal. One that comes unasked is read and dropped, with the rest of the command, or its
+/// octets would be taken for commands; where that is too much the session ends.
+pub(crate) async fn refuse(
+    wire: &mut Wire,
+    idle: Duration,
+    literal: Literal,
+    reply: Reply,
+) -> Result<Reply, ReadError> {
+    let mut next = Some(literal).filter(|literal| literal.nonsync);
+    let mut skipped = 0;
+    while let Some(literal) = next {
+        skipped += literal.size.min(SKIPPED + 1);
+        if skipped > SKIPPED {
+            return Ok(lost(wire, reply));
+        }
+        wire.skip(literal.size).await?;
+        let rest = match wire.line(AFTER, idle).await {
+            Ok(rest) => rest,
+            Err(ReadError::TooLong(rest)) if is_waiting(&rest) => return Ok(reply),
+            Err(ReadError::TooLong(_)) => return Ok(lost(wire, reply)),
+            Err(error) => return Err(error),
+        };
+        next = literal_at_end(&rest.bytes).filter(|literal| literal.nonsync);
+    }
+    Ok(reply)
+}
+
+fn is_too_long() -> Reply {
+    Reply::bad("The command is too long").with("TOOBIG")
+}
+
+/// Whether the client sends nothing more of a command behind a line that was dropped: it announces no literal, or one
+/// that it waits with.
+fn is_waiting(line: &LongLine) -> bool {
+    !line.end.trim_ascii_end().ends_with(b"+}")
+}
+
+/// Ends the session: nobody can tell where the next command begins, or it is too far away.
+fn lost(wire: &mut Wire, reply: Reply) -> Reply {
+    wire.untagged("BYE [TOOBIG] A command or one of its literals is too large; goodbye");
+    reply.closing(Closed::Abuse)
 }
 
 /// Whether a command is APPEND.

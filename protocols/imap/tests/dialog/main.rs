@@ -11,6 +11,7 @@ mod offered;
 mod opening;
 mod pattern;
 mod reading;
+mod refused;
 mod searching;
 mod storing;
 mod together;

@@ -160,6 +160,11 @@ async fn sections_of_a_message() {
              > FETCH 1 BODY.PEEK[]<100000.5>
              * 1 FETCH (BODY[]<100000> {0}^)
              OK ...
+             > FETCH 1 BODY.PEEK[]<4294967296.9223372036854775807>
+             * 1 FETCH (BODY[]<4294967296> {0}^)
+             OK ...
+             > FETCH 1 BODY.PEEK[]<0.99999999999999999999>
+             BAD ...
              > FETCH 1 BODY.PEEK[4]
              * 1 FETCH (BODY[4] NIL)
              OK ...
@@ -187,7 +192,8 @@ async fn reading_marks_as_read_and_says_so() {
     client
         .script(
             "> FETCH 1 BODY[2.1]
-             * 1 FETCH (FLAGS (\\Recent \\Seen) BODY[2.1] {5}^hello)
+             * 1 FETCH (BODY[2.1] {5}^hello)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
              OK ...
              > FETCH 1 BODY[2.1]
              * 1 FETCH (BODY[2.1] {5}^hello)
@@ -195,12 +201,21 @@ async fn reading_marks_as_read_and_says_so() {
              > STORE 1 -FLAGS.SILENT (\\Seen)
              OK ...
              > FETCH 1 BINARY[1]
-             * 1 FETCH (FLAGS (\\Recent \\Seen) BINARY[1] {7}^Gr\u{fc}\u{df}e)
+             * 1 FETCH (BINARY[1] {7}^Gr\u{fc}\u{df}e)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
              OK ...
              > STORE 1 -FLAGS.SILENT (\\Seen)
              OK ...
              > FETCH 1 RFC822.TEXT
-             * 1 FETCH (FLAGS (\\Recent \\Seen) RFC822.TEXT {...}^preamble...)
+             * 1 FETCH (RFC822.TEXT {...}^preamble...)
+             * 1 FETCH (FLAGS (\\Recent \\Seen))
+             OK ...
+             > STORE 1 -FLAGS.SILENT (\\Seen)
+             OK ...
+             > UID FETCH 1 (BODY[1] BINARY[3])
+             NO [UNKNOWN-CTE] ...
+             > FETCH 1 FLAGS
+             * 1 FETCH (FLAGS (\\Recent))
              OK ...",
         )
         .await;
@@ -235,5 +250,88 @@ async fn parts_without_their_encoding() {
              * 3 FETCH (BINARY[1] ~{5}^a\u{0}b^)
              OK ...",
         )
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_not_sent_stays_unread() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // More than a batch, and more than the connection holds while nobody reads.
+    let message = format!("Subject: x\r\n\r\n{}", "x".repeat(99_986));
+    for _ in 0..8 {
+        client.send("z APPEND INBOX".to_owned() + &format!(" {{100000+}}\r\n{message}").repeat(30) + "\r\n").await;
+        assert!(client.response().await.starts_with("z OK"));
+    }
+    client.script("> SELECT INBOX\n...\nOK ...\n> SEARCH RETURN (COUNT) UNSEEN\n* ESEARCH ... COUNT 240\nOK ...").await;
+    client.send("z FETCH 1:* BODY[]\r\n").await;
+    assert!(client.response().await.starts_with("* 1 FETCH (BODY[] {100000}^Subject: x"));
+    drop(client);
+    let mut client = Client::logged_in(&world).await;
+    client
+        .script(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > SEARCH RETURN (COUNT) UNSEEN
+             * ESEARCH ... COUNT 240
+             OK ...
+             > FETCH 1,240 BODY[]<0.7>
+             * 1 FETCH (BODY[]<0> {7}^Subject)
+             * 240 FETCH (BODY[]<0> {7}^Subject)
+             * 1 FETCH (FLAGS (\\Seen))
+             * 240 FETCH (FLAGS (\\Seen))
+             OK ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn large_parts_and_headers_are_read_in_pieces() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let line = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB^";
+    let zeros = line.replace("QUFB", "AAAA");
+    let fields: String = (0..9000).map(|at| format!("X-{at}: {}^", "x".repeat(50))).collect();
+    for message in
+        [format!("Content-Transfer-Encoding: base64^^{}{zeros}", line.repeat(5000)), format!("{fields}Subject: a^ b^^")]
+    {
+        let size = message.replace('^', "\r\n").len();
+        client.script(&format!("> APPEND INBOX {{{size}+}}^{message}\nOK ...")).await;
+    }
+    let decoded = 5000 * 57;
+    let (all, size, last) = ("A".repeat(decoded), decoded + 57, decoded - 2);
+    let header = fields.replace('^', "\r\n").len();
+    let (whole, end) = (header + 18, header - 2);
+    client
+        .script(&format!(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > FETCH 1 BINARY.SIZE[1]
+             * 1 FETCH (BINARY.SIZE[1] {size})
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<0.{decoded}>
+             * 1 FETCH (BINARY[1]<0> {{{decoded}}}^{all})
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<{last}.3>
+             * 1 FETCH (BINARY[1]<{last}> ~{{3}}^AA\0)
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<200000.3>
+             * 1 FETCH (BINARY[1]<200000> {{3}}^AAA)
+             OK ...
+             > FETCH 1 BINARY.PEEK[1]<900000.3>
+             * 1 FETCH (BINARY[1]<900000> {{0}}^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER.FIELDS (SUBJECT)]
+             * 2 FETCH (BODY[HEADER.FIELDS (SUBJECT)] {{18}}^Subject: a^ b^^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT)]<{end}.9>
+             * 2 FETCH (BODY[HEADER.FIELDS.NOT (SUBJECT)]<{end}> {{4}}^^^)
+             OK ...
+             > FETCH 2 BODY.PEEK[HEADER]
+             * 2 FETCH (BODY[HEADER] {{{whole}}}^{fields}Subject: a^ b^^)
+             OK ..."
+        ))
         .await;
 }

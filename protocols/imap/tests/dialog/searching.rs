@@ -120,6 +120,27 @@ async fn every_key_finds_its_messages() {
 }
 
 #[tokio::test]
+async fn a_quoted_string_may_hold_a_tab() {
+    let world = World::new().await;
+    let mut client = searching(&world).await;
+    // RFC 9051 §9: TEXT-CHAR; §5.1: a mailbox has no such name.
+    client
+        .script(
+            "> SEARCH SUBJECT \"be\tta\"
+             * SEARCH
+             OK ...
+             > SEARCH BODY \"body\tnumber\"
+             * SEARCH 1 2 3 4 5
+             OK ...
+             > CREATE \"a\tb\"
+             NO [CANNOT] ...
+             > SEARCH SUBJECT \"be\u{0}ta\"
+             BAD ...",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn results_in_the_extended_form() {
     let world = World::new().await;
     let mut client = searching(&world).await;
@@ -302,6 +323,39 @@ async fn messages_are_threaded() {
              OK ...
              > THREAD ODD UTF-8 ALL
              BAD ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn threads_go_by_the_references_that_count() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let many: String = (0..25).map(|at| format!(" <r{at}@x>")).collect();
+    let long: String = (0..40).map(|at| format!("X-{at}: {}^", "a".repeat(900))).collect();
+    // RFC 5256 §3: In-Reply-To counts without References alone, and then its first id.
+    for (id, more) in [
+        ("a", String::new()),
+        ("b", "References: <a@x>^".into()),
+        ("other", String::new()),
+        ("c", "References: <a@x> <b@x>^In-Reply-To: <other@x>^".into()),
+        ("d", "In-Reply-To: <other@x> <a@x>^".into()),
+        ("r0", String::new()),
+        ("s", format!("References:{many}^")),
+        ("t", format!("{long}References: <s@x>^")),
+    ] {
+        let message = format!("Subject: {id}^Message-ID: <{id}@x>^{more}^");
+        let size = message.replace('^', "\r\n").len();
+        client.script(&format!("> APPEND INBOX {{{size}+}}^{message}\nOK ...")).await;
+    }
+    client
+        .script(
+            "> SELECT INBOX
+             ...
+             OK ...
+             > THREAD REFERENCES UTF-8 ALL
+             * THREAD (1 2 4)(3 5)(6 7 8)
+             OK ...",
         )
         .await;
 }

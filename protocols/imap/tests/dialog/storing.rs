@@ -89,6 +89,9 @@ async fn a_list_of_messages_is_appended_as_one_or_not_at_all() {
              * OK [COPYUID ...] ...
              * 1 EXPUNGE
              OK ...
+             > GETQUOTA \"\"
+             * QUOTA \"\" (STORAGE 2 2)
+             OK ...
              > SETQUOTA \"\" (STORAGE 9)
              NO [NOPERM] ...
              > GETQUOTA nothing
@@ -121,7 +124,7 @@ async fn limits_of_literals() {
         .await;
     client.send("z APPEND INBOX {4294967295+}\r\n").await;
     client.script("* BYE [TOOBIG] ...").await;
-    assert_eq!(client.response().await.split(' ').nth(1), Some("NO"));
+    assert_eq!(client.response().await.split(' ').nth(1), Some("BAD"));
     assert_eq!(client.ended().await, Closed::Abuse);
 }
 
@@ -294,6 +297,86 @@ async fn what_is_deleted_is_expunged_all_or_by_uid() {
              > EXPUNGE
              * VANISHED 2
              OK [HIGHESTMODSEQ #h] ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_what_may_hold_nul_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let (mut slow, mut quick) = (Client::logged_in(&world).await, Client::logged_in(&world).await);
+    // RFC 3516 §4.4.
+    slow.send("z APPEND INBOX ~{26+}\r\nSubject: slow\r\n\r\na\0").await;
+    assert!(slow.is_silent().await);
+    let large = "x".repeat(300_000);
+    quick
+        .script(&format!(
+            "> APPEND INBOX ~{{300021+}}^Subject: quick^^\u{0}{large}^
+             OK [APPENDUID ...] ...
+             > SELECT INBOX
+             ...
+             OK ...
+             > FETCH 1 (BINARY.SIZE[1] BINARY.PEEK[1]<299999.9>)
+             * 1 FETCH (BINARY.SIZE[1] 300003 BINARY[1]<299999> {{4}}^xx^)
+             OK ..."
+        ))
+        .await;
+    slow.send("bcdefgh\r\n").await;
+    assert!(slow.response().await.starts_with("z OK"));
+}
+
+#[tokio::test]
+async fn an_account_without_a_quota_has_no_root() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // RFC 9208 §4.2.2: any number of roots stands behind the name; §7: a QUOTA response tells one resource at least.
+    client
+        .script(
+            "> GETQUOTAROOT INBOX
+             * QUOTAROOT \"INBOX\"
+             OK ...
+             > GETQUOTA \"\"
+             NO [NONEXISTENT] ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_with_nul_comes_as_a_literal8() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // RFC 9051 §9: a literal is of CHAR8, which NUL is not.
+    client
+        .script(
+            "> APPEND INBOX {14+}^Subject: a^^ {18+}^Subject: nul^^\u{0}x
+             NO [CANNOT] ...
+             > STATUS INBOX (MESSAGES)
+             * STATUS \"INBOX\" (MESSAGES 0)
+             OK ...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn no_number_is_one_of_an_empty_mailbox() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    client.script("> SELECT INBOX\n...\nOK ...").await;
+    // RFC 9051 §9, seq-number: a number that is too large is BAD, `*` of an empty mailbox included.
+    for command in
+        ["FETCH 1 FLAGS", "FETCH 1:* FLAGS", "FETCH * FLAGS", "STORE 1 FLAGS ()", "COPY 1 Trash", "MOVE 1 Trash"]
+    {
+        client.script(&format!("> {command}\nBAD ...")).await;
+    }
+    client
+        .script(
+            "> UID FETCH 1:* FLAGS
+             OK ...
+             > SEARCH 1:*
+             * SEARCH
+             OK ...
+             > FETCH $ FLAGS
+             OK ...",
         )
         .await;
 }

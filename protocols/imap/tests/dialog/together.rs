@@ -157,6 +157,30 @@ async fn who_knows_uids_is_told_of_uids() {
 }
 
 #[tokio::test]
+async fn what_is_in_the_view_yet_did_not_vanish_earlier() {
+    let world = World::new().await;
+    let (mut one, mut other) = two(&world).await;
+    one.script("> ENABLE QRESYNC\n* ENABLED QRESYNC\n...\nOK ...\n> SEARCH RETURN (SAVE) ALL\n...\nOK ...").await;
+    other.script(GONE).await;
+    // RFC 7162 §3.2.6, §3.2.10: a VANISHED that changes the numbers comes without EARLIER, and once.
+    one.script(
+        "> UID FETCH 1:* UID (CHANGEDSINCE 1 VANISHED)
+         * 1 FETCH (UID 1 MODSEQ (#a))
+         * 2 FETCH (UID 2 MODSEQ (#a))
+         * 3 FETCH (UID 3 MODSEQ (#a))
+         * VANISHED 1
+         OK ...
+         > UID FETCH 1:* UID (CHANGEDSINCE #a VANISHED)
+         * VANISHED (EARLIER) 1
+         OK ...
+         > UID FETCH $ UID (CHANGEDSINCE #a VANISHED)
+         * VANISHED (EARLIER) 1
+         OK ...",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_mailbox_that_is_deleted_under_a_session_ends_it() {
     let world = World::new().await;
     let (mut one, mut other) = two(&world).await;

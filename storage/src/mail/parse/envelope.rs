@@ -55,7 +55,8 @@ pub struct MessageEnvelope {
 pub struct MessageIds {
     /// The message's own id, without angle brackets.
     pub message_id: Option<String>,
-    /// The ids that References and then In-Reply-To name, the last of them when there are many.
+    /// The ids that References names, the first and the last of them when there are many; without any there the first
+    /// that In-Reply-To names.
     pub references: Vec<String>,
 }
 
@@ -127,21 +128,29 @@ impl MessageIds {
             if field.is("Message-ID") && own.is_none() {
                 own = ids(field.value).pop();
             } else if field.is("References") && references.is_empty() {
-                references = ids(field.value);
+                references = first_and_last(field.value);
             } else if field.is("In-Reply-To") && replied.is_empty() {
                 replied = ids(field.value);
+                replied.truncate(1);
             }
         }
-        replied.retain(|id| !references.contains(id));
-        references.append(&mut replied);
-        let older = references.len().saturating_sub(REFERENCES);
-        MessageIds { message_id: own, references: references.split_off(older) }
+        MessageIds { message_id: own, references: if references.is_empty() { replied } else { references } }
     }
 }
 
-/// The message ids of a field, at most the last twenty. What stands outside of angle brackets is no id.
+/// The message ids of a field, of many the first, which begins the thread, and the last.
+fn first_and_last(value: &[u8]) -> Vec<String> {
+    let mut last = ids(&value[value.len().saturating_sub(IDS_FIELD)..]);
+    last.drain(..last.len().saturating_sub(REFERENCES - 1));
+    let first = ids(&value[..value.len().min(IDS_FIELD)]).into_iter().next();
+    if let Some(first) = first.filter(|first| last.first() != Some(first)) {
+        last.insert(0, first);
+    }
+    last
+}
+
+/// The message ids of a field. What stands outside of angle brackets is no id.
 fn ids(value: &[u8]) -> Vec<String> {
-    let value = &value[value.len().saturating_sub(IDS_FIELD)..];
     let text = unfold(value, IDS_FIELD);
     let mut ids: Vec<String> = Vec::new();
     let mut rest = text.as_str();
@@ -153,7 +162,7 @@ fn ids(value: &[u8]) -> Vec<String> {
         }
         rest = behind;
     }
-    ids.split_off(ids.len().saturating_sub(REFERENCES))
+    ids
 }
 
 #[cfg(test)]
@@ -177,16 +186,19 @@ mod tests {
     #[test]
     fn ids_are_collected() {
         let ids = |header: &str| MessageIds::read(header.as_bytes());
-        let found =
-            ids("Message-ID: junk <a@x>\r\nReferences: <1@x>\r\n <2@x>\r\nIn-Reply-To: <2@x> <3\r\n @x>\r\n\r\n");
+        let found = ids("Message-ID: junk <a@x>\r\nReferences: <1@x>\r\n <2\r\n @x>\r\nIn-Reply-To: <3@x>\r\n\r\n");
         assert_eq!(
             (found.message_id.as_deref(), found.references),
-            (Some("a@x"), ["1@x", "2@x", "3@x"].map(String::from).to_vec())
+            (Some("a@x"), ["1@x", "2@x"].map(String::from).to_vec())
         );
-        let many: String = (0..1000).map(|id| format!(" <{id}@x>\r\n")).collect();
-        let found = ids(&format!("References:{many}In-Reply-To: <new@x>\r\n\r\n"));
-        assert_eq!((found.references.len(), found.references[0].as_str()), (REFERENCES, "981@x"));
-        assert_eq!(found.references.last().map(String::as_str), Some("new@x"));
+        assert_eq!(ids("References: none\r\nIn-Reply-To: <2@x> <3@x>\r\n\r\n").references, ["2@x"]);
+        let many = |count: usize| (0..count).map(|id| format!(" <{id}@x>\r\n")).collect::<String>();
+        for (count, references, second) in
+            [(19, many(19), "1@x"), (20, many(1000), "981@x"), (20, many(9999), "9980@x")]
+        {
+            let found = ids(&format!("References:{references}\r\n")).references;
+            assert_eq!((found.len(), found[0].as_str(), found[1].as_str()), (count, "0@x", second));
+        }
         assert_eq!(
             ids("Message-ID: none\r\nReferences: <<<>>><\r\n\r\n"),
             MessageIds { message_id: None, references: vec!["<<".into()] }

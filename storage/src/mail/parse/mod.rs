@@ -18,7 +18,7 @@ pub use envelope::{MessageEnvelope, MessageIds, sent_date, sent_day};
 pub use structure::{Part, Structure};
 pub use subject::{BaseSubject, base_subject};
 pub use text::{Text, text};
-pub use transfer::decode_transfer;
+pub use transfer::{TransferDecoder, decode_transfer};
 pub use words::decoded;
 
 pub(crate) use text::parts_of_text;

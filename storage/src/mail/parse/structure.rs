@@ -88,7 +88,8 @@ impl Structure {
                 (at, whole) = (*part.children.first()?, true);
                 part = self.parts.get(at)?;
             }
-            if part.is_multipart() {
+            // A multipart without parts is told as one part, which is its body (its boundary may be misspelt).
+            if part.is_multipart() && !part.children.is_empty() {
                 at = *part.children.get((number as usize).checked_sub(1)?)?;
             } else if !whole || number != 1 {
                 return None;

@@ -155,8 +155,8 @@ fn fields(lexer: &mut Lexer<'_>) -> Parsed<Vec<String>> {
     })
 }
 
-/// `<from.count>`, if it is there. Beyond 32 bits there is nothing in a message, so that the largest number will do.
-fn partial(lexer: &mut Lexer<'_>) -> Parsed<Option<(u32, u32)>> {
+/// `<from.count>`, if it is there; numbers of 63 bits (RFC 9051 §9, partial-range).
+fn partial(lexer: &mut Lexer<'_>) -> Parsed<Option<(u64, u64)>> {
     if !lexer.eat(b'<') {
         return Ok(None);
     }
@@ -167,6 +167,5 @@ fn partial(lexer: &mut Lexer<'_>) -> Parsed<Option<(u32, u32)>> {
     if count == 0 {
         return Err("a partial of no octets");
     }
-    let bounded = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    Ok(Some((bounded(from), bounded(count))))
+    Ok(Some((from, count)))
 }

@@ -7,12 +7,9 @@ use storage::message::{Part, Structure};
 /// How many octets stand on a line of base 64 (RFC 2045 §6.8: 76 characters).
 const LINE: usize = 57;
 
-/// The message with every part that holds NUL in base 64; one without NUL as it is.
-pub(super) fn encoded(message: Vec<u8>) -> Vec<u8> {
-    if memchr::memchr(0, &message).is_none() {
-        return message;
-    }
-    let structure = Structure::read(&message);
+/// The message with every part that holds NUL in base 64.
+pub(super) fn encoded(message: &[u8]) -> Vec<u8> {
+    let structure = Structure::read(message);
     let mut out = Vec::with_capacity(message.len() + message.len() / 2);
     let mut at = 0;
     let holds_nul = |part: &&Part| part.children.is_empty() && memchr::memchr(0, &message[part.body()]).is_some();
@@ -63,8 +60,7 @@ mod tests {
     #[test]
     fn parts_with_nul_are_encoded_and_no_others() {
         let message = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n--b\r\n\
-            Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\na\0b\r\n--b--\r\n"
-            .to_vec();
+            Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\na\0b\r\n--b--\r\n";
         let encoded = encoded(message);
         assert!(memchr::memchr(0, &encoded).is_none());
         let structure = Structure::read(&encoded);
@@ -72,7 +68,7 @@ mod tests {
         assert_eq!(part.encoding_or_default(), "base64");
         assert_eq!(decode_transfer("base64", &encoded[part.body()]).unwrap().as_ref(), b"a\0b");
         assert_eq!(&encoded[structure.parts[1].body()], b"plain");
-        let alone = super::encoded(b"A: b\r\n\r\n\0\0".to_vec());
+        let alone = super::encoded(b"A: b\r\n\r\n\0\0");
         assert_eq!(alone, b"A: b\r\nContent-Transfer-Encoding: base64\r\n\r\nAAA=\r\n");
     }
 }

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use protocol::{ReadError, Wire};
-use storage::message::{Part, Structure, decode_transfer};
+use storage::message::{Part, Structure, TransferDecoder};
 use storage::{Content, Error, Wanted};
 
 use super::Reading;
-use bytes::Bytes;
-
+use super::filter::{Fields, Filter, Filtered};
 use crate::codec::{Item, Section, SectionText};
+
+/// What a filter is given at once, in memory.
+const AT_ONCE: u64 = 256 << 10;
 
 /// Where a message's parts come from.
 pub(super) struct Source<'a> {
@@ -22,9 +24,11 @@ pub(super) struct Source<'a> {
 /// What a section is made of.
 enum Piece {
     /// A range of the message.
-    Stored(Range<u64>),
-    /// Made here.
-    Made(Vec<u8>),
+    Stored(Content, Range<u64>),
+    /// What a filter lets through of a range of the message.
+    Filtered(Content, Range<u64>, Filter),
+    /// What is in memory already.
+    Known(Vec<u8>),
     /// There is no such part.
     Nothing,
 }
@@ -77,46 +81,89 @@ fn label(section: &Section) -> String {
     format!("{}[{name}{text}]{origin}", if section.binary { "BINARY" } else { "BODY" })
 }
 
-/// Writes a section under its name; the error when it could not be read.
-pub(super) async fn put(
-    wire: &mut Wire,
-    source: &Source<'_>,
-    label: &str,
-    section: &Section,
-) -> Result<Option<Error>, ReadError> {
-    let piece = match source.piece(section).await {
-        Ok(piece) => piece,
-        Err(error) => return Ok(Some(error)),
-    };
+/// Writes a section under its name. A content that cannot be read ends the connection: the response is begun.
+pub(super) async fn put(wire: &mut Wire, source: &Source<'_>, label: &str, section: &Section) -> Result<(), ReadError> {
+    let piece = source.piece(section).await.map_err(broke_off)?;
     wire.out.extend_from_slice(label.as_bytes());
     wire.out.push(b' ');
     if label.starts_with("BINARY.SIZE") {
-        let size = match piece {
-            Piece::Stored(range) => range.end - range.start,
-            Piece::Made(octets) => octets.len() as u64,
-            Piece::Nothing => 0,
-        };
+        let size = size(piece).await.map_err(broke_off)?;
         wire.out.extend_from_slice(size.to_string().as_bytes());
-        return Ok(None);
+        return Ok(());
     }
     match piece {
         Piece::Nothing => wire.out.extend_from_slice(b"NIL"),
-        Piece::Made(octets) => {
-            let range = cut(section, 0..octets.len() as u64);
-            let octets = &octets[range.start as usize..range.end as usize];
-            // A literal with NUL is only for BINARY (RFC 3516 §4.2).
-            let sign = if section.binary && octets.contains(&0) { "~" } else { "" };
-            wire.out.extend_from_slice(format!("{sign}{{{}}}\r\n", octets.len()).as_bytes());
-            wire.out.extend_from_slice(octets);
-        }
-        Piece::Stored(range) => {
+        Piece::Known(octets) => put_known(wire, section, &octets),
+        Piece::Stored(content, range) => {
             let range = cut(section, range);
-            let Some(content) = &source.content else { return Ok(Some(Error::internal("no content"))) };
             wire.out.extend_from_slice(format!("{{{}}}\r\n", range.end - range.start).as_bytes());
-            copy(wire, content, range).await?;
+            copy(wire, &content, range).await?;
+        }
+        Piece::Filtered(content, range, filter) if range.end - range.start <= AT_ONCE => {
+            let octets = content.read(range).await.map_err(broke_off)?;
+            put_known(wire, section, &filter.all(&octets));
+        }
+        Piece::Filtered(content, range, filter) => {
+            // Read twice: a literal's size is told before it.
+            let wanted = cut(section, 0..u64::MAX);
+            let measure = measure(&content, range.clone(), filter.clone(), &wanted).await.map_err(broke_off)?;
+            let wanted = wanted.start.min(measure.size)..wanted.end.min(measure.size);
+            let sign = if section.binary && measure.nul { "~" } else { "" };
+            wire.out.extend_from_slice(format!("{sign}{{{}}}\r\n", wanted.end - wanted.start).as_bytes());
+            let mut filtered = Filtered::new(&content, range, filter);
+            while let Some((from, octets)) = filtered.next().await.map_err(broke_off)? {
+                wire.out.extend_from_slice(within(octets, from, &wanted));
+                wire.relieve().await?;
+                if from + octets.len() as u64 >= wanted.end {
+                    break;
+                }
+            }
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// Writes the literal of what is in memory.
+fn put_known(wire: &mut Wire, section: &Section, octets: &[u8]) {
+    let octets = within(octets, 0, &cut(section, 0..octets.len() as u64));
+    // A literal with NUL is only for BINARY (RFC 3516 §4.2).
+    let sign = if section.binary && octets.contains(&0) { "~" } else { "" };
+    wire.out.extend_from_slice(format!("{sign}{{{}}}\r\n", octets.len()).as_bytes());
+    wire.out.extend_from_slice(octets);
+}
+
+async fn size(piece: Piece) -> Result<u64, Error> {
+    Ok(match piece {
+        Piece::Stored(_, range) => range.end - range.start,
+        Piece::Filtered(content, range, filter) => measure(&content, range, filter, &(0..u64::MAX)).await?.size,
+        Piece::Known(octets) => octets.len() as u64,
+        Piece::Nothing => 0,
+    })
+}
+
+/// What a filter lets through of a range.
+struct Measure {
+    /// How much it is, or so much that all that is wanted is in it.
+    size: u64,
+    /// Whether NUL is in what is wanted.
+    nul: bool,
+}
+
+async fn measure(content: &Content, range: Range<u64>, filter: Filter, wanted: &Range<u64>) -> Result<Measure, Error> {
+    let (mut filtered, mut measure) = (Filtered::new(content, range, filter), Measure { size: 0, nul: false });
+    while measure.size < wanted.end
+        && let Some((from, octets)) = filtered.next().await?
+    {
+        measure.size = from + octets.len() as u64;
+        measure.nul = measure.nul || memchr::memchr(0, within(octets, from, wanted)).is_some();
+    }
+    Ok(measure)
+}
+
+/// Those octets, of which the first is the one at `from`, that are in a range.
+fn within<'a>(octets: &'a [u8], from: u64, range: &Range<u64>) -> &'a [u8] {
+    let at = |place: u64| (place.saturating_sub(from) as usize).min(octets.len());
+    &octets[at(range.start)..at(range.end)]
 }
 
 /// The part of it that `<from.count>` asks for.
@@ -124,28 +171,26 @@ fn cut(section: &Section, range: Range<u64>) -> Range<u64> {
     match section.partial {
         None => range,
         Some((from, count)) => {
-            let start = range.end.min(range.start + u64::from(from));
-            start..range.end.min(start + u64::from(count))
+            let start = range.end.min(range.start.saturating_add(from));
+            start..range.end.min(start.saturating_add(count))
         }
     }
 }
 
-/// Streams a range of a message. A content that breaks off within ends the connection: the literal's length was told.
+/// Streams a range of a message.
 async fn copy(wire: &mut Wire, content: &Content, range: Range<u64>) -> Result<(), ReadError> {
     let mut reader = content.reader(range);
-    loop {
-        match reader.next().await {
-            Ok(Some(piece)) => {
-                wire.out.extend_from_slice(&piece);
-                wire.relieve().await?;
-            }
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::error!(%error, detail = error.detail(), "a message could not be read to its end");
-                return Err(ReadError::Io(std::io::Error::other("the content broke off")));
-            }
-        }
+    while let Some(piece) = reader.next().await.map_err(broke_off)? {
+        wire.out.extend_from_slice(&piece);
+        wire.relieve().await?;
     }
+    Ok(())
+}
+
+/// A content that cannot be read to its end, when its response is begun.
+fn broke_off(error: Error) -> ReadError {
+    tracing::error!(%error, detail = error.detail(), "a message could not be read to its end");
+    ReadError::Io(std::io::Error::other("the content broke off"))
 }
 
 impl Source<'_> {
@@ -156,7 +201,7 @@ impl Source<'_> {
             Item::Section(section) if section.binary => &section.part,
             _ => return false,
         };
-        self.part(part).is_some_and(|part| decode_transfer(part.encoding_or_default(), b"").is_none())
+        self.part(part).is_some_and(|part| TransferDecoder::new(part.encoding_or_default()).is_none())
     }
 
     fn part(&self, numbers: &[u32]) -> Option<&Part> {
@@ -170,119 +215,94 @@ impl Source<'_> {
     /// What a section is made of.
     async fn piece(&self, section: &Section) -> Result<Piece, Error> {
         if section.part.is_empty() {
-            return self.of_message(section).await;
+            return self.of_message(&section.text).await;
         }
         let (Some(structure), Some(part)) = (&self.structure, self.part(&section.part)) else {
             return Ok(Piece::Nothing);
         };
         // The header and text of a part are those of the message it holds (RFC 9051 §6.4.5.1).
-        let within = part.children.first().filter(|_| part.is_message()).and_then(|&at| structure.parts.get(at));
-        Ok(match (&section.text, within) {
-            (SectionText::All, _) if section.binary => return self.decoded(part).await,
-            (SectionText::All, _) => stored(part.body()),
-            (SectionText::Mime, _) => stored(part.header()),
-            (SectionText::Header, Some(within)) => stored(within.header()),
-            (SectionText::Text, Some(within)) => stored(within.body()),
-            (SectionText::HeaderFields(names), Some(within)) => {
-                Piece::Made(fields(&self.bytes(within.header()).await?, names, true))
-            }
-            (SectionText::HeaderFieldsNot(names), Some(within)) => {
-                Piece::Made(fields(&self.bytes(within.header()).await?, names, false))
-            }
+        let held = part.children.first().filter(|_| part.is_message()).and_then(|&at| structure.parts.get(at));
+        Ok(match (&section.text, held) {
+            (SectionText::All, _) if section.binary => self.decoded(part)?,
+            (SectionText::All, _) => self.stored(part.body())?,
+            (SectionText::Mime, _) => self.stored(part.header())?,
+            (SectionText::Text, Some(held)) => self.stored(held.body())?,
+            (text, Some(held)) => of_header(text, self.content()?, held.header()),
             (_, None) => Piece::Nothing,
         })
     }
 
-    async fn of_message(&self, section: &Section) -> Result<Piece, Error> {
-        Ok(match &section.text {
-            SectionText::All => Piece::Stored(0..u64::from(self.reading.message.size)),
-            SectionText::Header => Piece::Made(self.header().await?.into_owned()),
-            SectionText::HeaderFields(names) => Piece::Made(fields(&self.header().await?, names, true)),
-            SectionText::HeaderFieldsNot(names) => Piece::Made(fields(&self.header().await?, names, false)),
+    async fn of_message(&self, text: &SectionText) -> Result<Piece, Error> {
+        Ok(match text {
+            SectionText::All => Piece::Stored(self.content()?, 0..u64::from(self.reading.message.size)),
             SectionText::Text => match self.structure.as_ref().and_then(|structure| structure.parts.first()) {
-                Some(root) => stored(root.body()),
+                Some(root) => self.stored(root.body())?,
                 None => Piece::Nothing,
             },
             SectionText::Mime => Piece::Nothing,
+            text => match self.reading.details.and_then(|details| details.header.as_deref()) {
+                Some(header) => Piece::Known(fields(text).map_or(header.to_vec(), |filter| filter.all(header))),
+                // A very long header is not kept apart.
+                None => of_header(text, self.reading.content().await?, self.header().await?),
+            },
         })
     }
 
     /// A part without its transfer encoding (RFC 3516 §4.3).
-    async fn decoded(&self, part: &Part) -> Result<Piece, Error> {
-        let plain = matches!(part.encoding_or_default(), "7bit" | "8bit" | "binary");
-        if plain {
-            return Ok(stored(part.body()));
-        }
-        let body = self.bytes(part.body()).await?;
-        let octets = decode_transfer(part.encoding_or_default(), &body);
-        Ok(octets.map_or(Piece::Nothing, |octets| Piece::Made(octets.into_owned())))
+    fn decoded(&self, part: &Part) -> Result<Piece, Error> {
+        Ok(match TransferDecoder::new(part.encoding_or_default()) {
+            Some(decoder) if decoder.is_plain() => self.stored(part.body())?,
+            Some(decoder) => Piece::Filtered(self.content()?, wide(part.body()), Filter::Decoded(decoder)),
+            None => Piece::Nothing,
+        })
     }
 
-    /// The message's header: as it is kept, or of one that is very long from the content.
-    async fn header(&self) -> Result<Cow<'_, [u8]>, Error> {
-        if let Some(header) = self.reading.details.and_then(|details| details.header.as_deref()) {
-            return Ok(Cow::Borrowed(header));
+    /// Where the message's header is.
+    async fn header(&self) -> Result<Range<usize>, Error> {
+        let Reading { mailbox, message, details } = self.reading;
+        let mut structure = details.map(|details| details.structure.clone()).unwrap_or_default();
+        if structure.is_empty() {
+            let wanted = Wanted { structure: true, ..Wanted::default() };
+            let known = mailbox.details(message.uid, message.uid, wanted).await?.pop();
+            structure = known.map(|known| known.structure).unwrap_or_default();
         }
-        let Reading { mailbox, message, .. } = self.reading;
-        let wanted = Wanted { structure: true, ..Wanted::default() };
-        let details = mailbox.details(message.uid, message.uid, wanted).await?;
-        let structure: Option<Structure> =
-            details.first().and_then(|details| serde_json::from_str(&details.structure).ok());
-        let header = structure.and_then(|structure| structure.parts.first().map(Part::header));
-        let header = header.ok_or(Error::NotFound)?;
-        let content = mailbox.content(message).await?;
-        Ok(Cow::Owned(read(&content, header).await?.to_vec()))
+        let structure: Option<Structure> = serde_json::from_str(&structure).ok();
+        structure.and_then(|structure| structure.parts.first().map(Part::header)).ok_or(Error::NotFound)
     }
 
-    async fn bytes(&self, range: Range<usize>) -> Result<Bytes, Error> {
-        let content = self.content.as_ref().ok_or_else(|| Error::internal("no content"))?;
-        read(content, range).await
+    fn stored(&self, range: Range<usize>) -> Result<Piece, Error> {
+        Ok(Piece::Stored(self.content()?, wide(range)))
+    }
+
+    fn content(&self) -> Result<Content, Error> {
+        self.content.clone().ok_or_else(|| Error::internal("no content"))
     }
 }
 
-fn stored(range: Range<usize>) -> Piece {
-    Piece::Stored(range.start as u64..range.end as u64)
-}
-
-async fn read(content: &Content, range: Range<usize>) -> Result<Bytes, Error> {
-    content.read(range.start as u64..range.end as u64).await
-}
-
-/// The fields of a header that are named, or are not named, with the empty line behind them.
-fn fields(header: &[u8], names: &[String], named: bool) -> Vec<u8> {
-    let mut chosen = Vec::with_capacity(header.len().min(2048));
-    let (mut at, mut taking) = (0, false);
-    while at < header.len() {
-        let end = memchr::memchr(b'\n', &header[at..]).map_or(header.len(), |end| at + end + 1);
-        let line = &header[at..end];
-        if line == b"\r\n" || line == b"\n" {
-            break;
-        }
-        if !matches!(line[0], b' ' | b'\t') {
-            let name = memchr::memchr(b':', line).map_or(&line[..0], |colon| line[..colon].trim_ascii_end());
-            taking = names.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name)) == named;
-        }
-        if taking {
-            chosen.extend_from_slice(line);
-        }
-        at = end;
+/// A header, or those of its fields that are asked for.
+fn of_header(text: &SectionText, content: Content, header: Range<usize>) -> Piece {
+    match fields(text) {
+        Some(filter) => Piece::Filtered(content, wide(header), filter),
+        None => Piece::Stored(content, wide(header)),
     }
-    chosen.extend_from_slice(b"\r\n");
-    chosen
+}
+
+/// What lets the fields through that are asked for; `None` for all.
+fn fields(text: &SectionText) -> Option<Filter> {
+    match text {
+        SectionText::HeaderFields(names) => Some(Filter::Fields(Fields::new(names, true))),
+        SectionText::HeaderFieldsNot(names) => Some(Filter::Fields(Fields::new(names, false))),
+        _ => None,
+    }
+}
+
+fn wide(range: Range<usize>) -> Range<u64> {
+    range.start as u64..range.end as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_are_chosen_with_their_continuations() {
-        let header = b"From: a\r\nSubject: b\r\n c\r\nX-Subject: d\r\nsubject : e\r\n\r\n";
-        let names = vec!["SUBJECT".to_owned()];
-        assert_eq!(fields(header, &names, true), b"Subject: b\r\n c\r\nsubject : e\r\n\r\n");
-        assert_eq!(fields(header, &names, false), b"From: a\r\nX-Subject: d\r\n\r\n");
-        assert_eq!(fields(b"", &names, false), b"\r\n");
-    }
 
     #[test]
     fn sections_are_named_as_they_were_asked_for() {

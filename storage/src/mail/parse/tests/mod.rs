@@ -112,6 +112,18 @@ fn check(message: &[u8], structure: &Structure) {
 }
 
 #[test]
+fn a_multipart_without_parts_has_one_which_is_its_body() {
+    let message = "Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n\
+                   --b\r\n\r\ntext\r\n--b--\r\n";
+    let structure = Structure::read(message.as_bytes());
+    let body = |section: &[u32]| structure.find(section).map(|at| &message[structure.parts[at].body()]);
+    assert_eq!(body(&[1, 1]), Some("--b\r\n\r\ntext\r\n--b--\r\n"));
+    assert_eq!((body(&[1, 2]), body(&[1, 1, 1])), (None, None));
+    let within = Structure::read(&message.as_bytes()[32..]);
+    assert_eq!((within.find(&[1]), within.find(&[2])), (Some(0), None));
+}
+
+#[test]
 fn hostile_structures_are_survived() {
     let multipart = |at: usize| format!("Content-Type: multipart/mixed; boundary=b{at}_\r\n\r\n--b{at}_\r\n");
     let deep: String = (0..10_000).map(multipart).collect();
