@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::frames::{Ask, Link, Tell, broken};
 use super::message::Message;
 use super::progress::Progress;
-use super::{Outcome, maildir, mbox};
+use super::{Outcome, maildir, mbox, mbox_files};
 use crate::cli::{Format, Mails};
 
 /// How many messages are stored at once, and how many bytes of them.
@@ -83,7 +83,7 @@ impl Import<'_> {
     async fn mbox(&mut self, mails: &Mails) -> Result<(), String> {
         let outcome = &mut self.outcome;
         let mut problem = |path: &Path, why: &str| outcome.problem(path.display().to_string(), why);
-        let files = mbox::files(&mails.path, mails.mailbox.as_deref(), &mut problem);
+        let files = mbox_files::find(&mails.path, mails.mailbox.as_deref(), &mut problem);
         if files.is_empty() && self.outcome.problems.is_empty() {
             return Err(format!("there is no mbox in {}", mails.path.display()));
         }

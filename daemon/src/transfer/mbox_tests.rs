@@ -6,8 +6,10 @@ use std::path::Path;
 
 use super::export::Wanted;
 use super::frames::Held;
-use super::mbox::{self, Messages};
-use super::mbox_head::{self, Head};
+use super::mbox::{Messages, Own};
+use super::mbox_files;
+use super::mbox_head::Head;
+use super::mbox_separator::{self, Separators};
 use super::mbox_write::{Mbox, Writing};
 
 type Seen = Result<(String, Vec<String>, i64), String>;
@@ -37,6 +39,7 @@ fn contents(text: &str) -> Vec<String> {
         .collect()
 }
 
+const RECEIVED: &str = "Date: yesterday\nReceived: by x; Sun, 9 Sep 2001 01:46:41 +0000 (UTC)\n";
 const FROM: &str = "From ann@example.org Sun Sep  9 01:46:40 2001\n";
 
 #[test]
@@ -48,10 +51,10 @@ fn separators_tell_dates() {
         "From a Sat, 8 Sep 2001 21:46:40 -0400",
         "From a Sun Sep  9 01:46:40 UTC 2001 remote from b",
     ] {
-        assert_eq!(mbox_head::date(line.as_bytes()), Some(1_000_000_000), "{line}");
+        assert_eq!(mbox_separator::date(line.as_bytes()), Some(1_000_000_000), "{line}");
     }
     for line in ["From here on", "From May 2001 it was", "From a Sun Sep 99 01:46:40 2001", "From \u{fc}", "From "] {
-        assert!(!mbox_head::is_separator(line.as_bytes()), "{line}");
+        assert!(!Separators::Dated.has(line.as_bytes(), || false), "{line}");
     }
 }
 
@@ -76,6 +79,22 @@ fn messages_are_parted_and_unquoted() {
 }
 
 #[test]
+fn thunderbird_separates_without_dates() {
+    let body = "Hello.\n\n>From a Sun Sep  9 01:46:40 2001\n\n>From \n>>From you\n\nFrom here on\n";
+    let quoted = "Hello.\r\n\r\nFrom a Sun Sep  9 01:46:40 2001\r\n\r\nFrom \r\n>From you\r\n\r\nFrom here on\r\n";
+    let text = format!("From \nA: b\n\n{body}From \n\n\nFrom \nC: d\n\ne\n\nFrom - Sun Sep 09 01:46:40 2001\nF: g\n");
+    let expected = [format!("A: b\r\n\r\n{quoted}From \r\n\r\n"), "C: d\r\n\r\ne\r\n".into(), "F: g\r\n".into()];
+    assert_eq!(contents(&text), expected);
+    assert_eq!(contents(&text.replace('\n', "\r\n")), expected);
+    assert_eq!(contents(&format!("\n{text}")), expected);
+    let text = "From - Sun Sep 09 01:46:40 2001\nA: b\n\nFrom \nno\n\nFrom \nX-Mozilla-Status: 0000\nC: d\n";
+    assert_eq!(contents(text).len(), 2, "a folder of several versions: {:?}", contents(text));
+    let dated = format!("From \nDate: Sun, 9 Sep 2001 01:46:40 +0000\nReceived: x\n\n\nFrom \n{RECEIVED}\n");
+    let seconds: Vec<i64> = read_text(&dated).into_iter().map(|read| read.unwrap().2).collect();
+    assert_eq!(seconds, [1_000_000_000, 1_000_000_001], "a message without a date of the file's has its own");
+}
+
+#[test]
 fn state_is_in_fields() {
     let text = format!(
         "{FROM}Status: RO\nX-Status: AF\nX-Keywords: $Label1\n  other\nSubject: one\nX-UID: 5\n\
@@ -90,7 +109,7 @@ fn state_is_in_fields() {
     assert_eq!(flags, ["\\Seen", "\\Answered", "\\Flagged", "$Label1", "other"]);
     assert_eq!(seconds, 1_000_000_000);
     let head = Head { bytes: b"Received: by x; Sun, 9 Sep 2001 01:46:41 +0000 (UTC)\nReceived: older\n".to_vec() };
-    assert_eq!(head.fields().received, Some(1_000_000_001));
+    assert_eq!(head.fields(false).received, Some(1_000_000_001));
 }
 
 #[test]
@@ -168,7 +187,7 @@ fn what_is_exported_comes_back() {
         assert_eq!(found, expected);
     }
     assert_eq!(read(&path).len(), all.len());
-    assert_eq!(mbox::files(folder.path(), None, &mut |_, why| panic!("{why}")), [("a/b".to_owned(), path)]);
+    assert_eq!(mbox_files::find(folder.path(), None, &mut |_, why| panic!("{why}")), [("a/b".to_owned(), path)]);
 }
 
 #[test]
@@ -193,7 +212,55 @@ fn an_interrupted_export_goes_on() {
         drop(mbox);
         assert!(fs::read(&path).unwrap() == whole, "cut off at {length}");
     }
+    for tail in [FROM, &format!("{FROM}X-Wharfinger: 5.9 99\n")] {
+        let text = [&whole, tail.as_bytes()].concat();
+        fs::write(&path, &text).unwrap();
+        assert!(Mbox::open(&path).is_err(), "other mail is left alone: {tail:?}");
+        assert!(fs::read(&path).unwrap() == text, "{tail:?}");
+    }
     fs::write(&path, format!("{FROM}A: b\n\nmine\n")).unwrap();
     assert!(Mbox::open(&path).is_err(), "other mail is left alone");
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{FROM}A: b\n\nmine\n"));
+}
+
+#[test]
+fn what_another_program_has_changed_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mbox");
+    let content = "A: b\r\nC: d\r\n\r\nHello.\r\nFrom me\r\n";
+    let mut mbox = Mbox::open(&path).unwrap();
+    write(&mut mbox, 1, "E: f\r\n\r\n").unwrap();
+    write(&mut mbox, 2, content).unwrap();
+    drop(mbox);
+    let whole = fs::read_to_string(&path).unwrap();
+    let ours = "Status: RO\nX-Status: \nX-Keywords: $Label1\nA: b\nC: d\n";
+    let (before, _) = whole.rsplit_once(ours).unwrap();
+    let flags = ["\\Seen", "\\Flagged", "$Label1"].map(str::to_owned).to_vec();
+    let theirs = "X-Keywords: $Label1\nA: b\nC: d\nStatus: RO\nX-Status: F\nLines: 2\nContent-Length:";
+    let seen = |content: &str| Ok((content.to_owned(), flags.clone(), 1_000_000_000));
+    // Mutt writes the fields of the state behind the others. A message that is otherwise the same is there.
+    for (body, is_there) in [("Hello.\n>From me\n", true), ("Hello.\n", false), ("Hello, more.\n>Fro\n", false)] {
+        for end in ["\n", "", "\n\n"] {
+            let text = format!("{before}{theirs} {}\n\n{body}{end}", body.len());
+            fs::write(&path, &text).unwrap();
+            let expected = format!("A: b\r\nC: d\r\n\r\n{}", body.replace(">From", "From").replace('\n', "\r\n"));
+            let end = if end.len() < 2 { "" } else { "\r\n" };
+            assert_eq!(read(&path)[1], seen(&(expected.clone() + end)), "{text}");
+            let mut mbox = Mbox::open(&path).unwrap();
+            assert_eq!((mbox.has((5, 1)), mbox.has((5, 2))), (true, is_there && end.is_empty()), "{text}");
+            write(&mut mbox, 3, content).unwrap();
+            let after = fs::read_to_string(&path).unwrap();
+            assert!(after.starts_with(&text) && read(&path).len() == 3, "{after}");
+        }
+    }
+    // What is shorter than its mark says, and not the last one, was cut off before that came.
+    let text = format!("{before}{ours}\nHel\n\n{FROM}");
+    fs::write(&path, text.replace(FROM, &whole)).unwrap();
+    assert!(Mbox::open(&path).unwrap().has((5, 2)), "it was written again");
+    let shortened = whole.replacen("E: f", "E:", 1);
+    fs::write(&path, &shortened).unwrap();
+    assert_eq!(Messages::open(&path).unwrap().read().unwrap().own, Own::Changed);
+    assert!(!Mbox::open(&path).unwrap().has((5, 1)), "it is written once more");
+    assert_eq!(read(&path).len(), 2);
+    assert_eq!(fs::read_to_string(&path).unwrap(), shortened);
 }

@@ -15,7 +15,9 @@ mod import;
 mod maildir;
 mod maildir_write;
 mod mbox;
+mod mbox_files;
 mod mbox_head;
+mod mbox_separator;
 #[cfg(test)]
 mod mbox_tests;
 mod mbox_write;
