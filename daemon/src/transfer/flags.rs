@@ -16,6 +16,13 @@ const MAILDIR: [(char, &str); 6] = [
 /// The letters of an mbox's X-Status.
 const STATUS: [(char, &str); 4] = [('A', "\\Answered"), ('F', "\\Flagged"), ('D', "\\Deleted"), ('T', "\\Draft")];
 
+/// The bits of Thunderbird's X-Mozilla-Status.
+const MOZILLA: [(u32, &str); 4] =
+    [(0x0001, "\\Seen"), (0x0002, "\\Answered"), (0x0004, "\\Flagged"), (0x1000, "$Forwarded")];
+
+/// The bit of a message that was deleted, and goes when its folder is compacted.
+const MOZILLA_EXPUNGED: u32 = 0x0008;
+
 /// How many keywords of one message are read.
 const KEYWORDS_MOST: usize = 100;
 
@@ -104,6 +111,13 @@ pub(super) fn of_mbox(status: &str, more: &str, keywords: &str) -> Vec<String> {
     seen.into_iter().chain(others).chain(keywords).collect()
 }
 
+/// The flags that the values of X-Mozilla-Status and X-Mozilla-Keys mean; `None` for a message that was deleted.
+pub(super) fn of_mozilla(state: u32, keys: &str) -> Option<Vec<String>> {
+    let bits = MOZILLA.iter().filter(|(bit, _)| state & bit != 0).map(|(_, flag)| (*flag).to_owned());
+    let keys = keys.split_whitespace().filter(|key| keyword(key) == *key).take(KEYWORDS_MOST).map(str::to_owned);
+    (state & MOZILLA_EXPUNGED == 0).then(|| bits.chain(keys).collect())
+}
+
 /// The values of Status, X-Status and X-Keywords for flags.
 pub(super) fn to_mbox(flags: &[String]) -> (String, String, String) {
     let has = |name: &str| flags.iter().any(|flag| flag.eq_ignore_ascii_case(name));
@@ -143,7 +157,16 @@ mod tests {
         assert_eq!(to_mbox(&all), ("RO".into(), "AFDT".into(), "$Label1 x".into()));
         assert_eq!(of_mbox("RO", "TDFA", " $Label1  x"), all);
         assert_eq!(of_mbox(&to_mbox(&[]).0, "", ""), flags(&[]));
-        assert_eq!(of_mbox("", "", "a(b)\n\\Seen,\u{e4}"), flags(&["a_b_", "_Seen", "_"]), "IMAP can tell them all");
+        assert_eq!(
+            of_mbox("", "", "a(b)\n\\Seen,\u{e4}"),
+            flags(&["a_b_", "_Seen", "_"]),
+            "IMAP can tell them all"
+        );
+        assert_eq!(
+            of_mozilla(0x1007, "$label1  wo(rk &APw-").unwrap(),
+            flags(&["\\Seen", "\\Answered", "\\Flagged", "$Forwarded", "$label1", "&APw-"])
+        );
+        assert_eq!((of_mozilla(0, ""), of_mozilla(9, "x")), (Some(vec![]), None));
         assert_eq!(of_mbox("", "", &"x ".repeat(100_000)).len(), KEYWORDS_MOST);
     }
 }

@@ -75,7 +75,8 @@ impl Import<'_> {
             let mut problem =
                 |path: &Path, error: &io::Error| outcome.problem(path.display().to_string(), error.to_string());
             let messages = folder.messages(&mut problem);
-            self.mailbox(&folder.mailbox, messages.map(|(path, item)| (path.display().to_string(), item, 1))).await?;
+            let messages = messages.map(|(path, item)| (path.display().to_string(), item.map(Some), 1));
+            self.mailbox(&folder.mailbox, messages).await?;
         }
         Ok(())
     }
@@ -98,19 +99,21 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Imports messages into a mailbox: each with where it lies, and how much of the whole it is.
+    /// Imports messages into a mailbox: each with where it lies, and how much of the whole it is. Where there is none,
+    /// it was deleted.
     async fn mailbox(
         &mut self,
         mailbox: &str,
-        messages: impl Iterator<Item = (String, io::Result<Item>, u64)>,
+        messages: impl Iterator<Item = (String, io::Result<Option<Item>>, u64)>,
     ) -> Result<(), String> {
         self.progress.at(mailbox);
         let mut known = self.known(mailbox).await?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (place, item, part) in messages {
             match item {
-                Ok(item) if is_there(&mut known, &item) => self.outcome.there += 1,
-                Ok(item) => {
+                Ok(None) => self.outcome.deleted += 1,
+                Ok(Some(item)) if is_there(&mut known, &item) => self.outcome.there += 1,
+                Ok(Some(item)) => {
                     bytes += item.message.size;
                     batch.push((place, item));
                 }

@@ -6,7 +6,6 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::flags;
 use super::import::Item;
 use super::mbox_head::{self, Fields, Head, Mark};
 use super::mbox_separator::{self, Separators};
@@ -41,7 +40,8 @@ pub(super) struct Lying {
     /// Where its separator begins.
     pub(super) start: u64,
     pub(super) own: Own,
-    pub(super) item: io::Result<Item>,
+    /// `None` where it was deleted, as Thunderbird does until it compacts.
+    pub(super) item: io::Result<Option<Item>>,
 }
 
 /// What an export has to do with a message.
@@ -134,7 +134,7 @@ impl Messages {
     }
 
     /// Reads a message behind its separator. The outer error is that of the file.
-    fn message(&mut self, separator: &[u8]) -> io::Result<(Own, io::Result<Item>)> {
+    fn message(&mut self, separator: &[u8]) -> io::Result<(Own, io::Result<Option<Item>>)> {
         let mut line = Vec::new();
         while self.within && self.line(&mut line, u64::MAX)? {}
         let start = self.at;
@@ -162,13 +162,13 @@ impl Messages {
         Ok((own, Ok(self.item(separator, message, &fields))))
     }
 
-    fn item(&self, separator: &[u8], message: Message, fields: &Fields) -> Item {
+    fn item(&self, separator: &[u8], message: Message, fields: &Fields) -> Option<Item> {
         let seconds = mbox_separator::date(separator).or(fields.received).or(fields.date).unwrap_or(self.seconds);
-        Item::new(message, flags::of_mbox(&fields.status, &fields.more_status, &fields.keywords), seconds)
+        fields.flags().map(|flags| Item::new(message, flags, seconds))
     }
 
     /// Reads a message that lies as an export wrote it, or the start of one; `None` is anything else.
-    fn exported(&mut self, separator: &[u8]) -> io::Result<Option<(Own, io::Result<Item>)>> {
+    fn exported(&mut self, separator: &[u8]) -> io::Result<Option<(Own, io::Result<Option<Item>>)>> {
         let begun = || Ok(Some((Own::Begun, Err(io::Error::other(CUT_OFF)))));
         let (mut line, mut head) = (Vec::new(), Head::default());
         for field in mbox_head::OURS {
@@ -276,7 +276,7 @@ impl Messages {
 }
 
 impl Iterator for Messages {
-    type Item = (String, io::Result<Item>, u64);
+    type Item = (String, io::Result<Option<Item>>, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
         let before = self.at;

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use super::flags;
 use super::message::Ends;
 use time::format_description::well_known::Rfc2822;
 
@@ -61,6 +62,9 @@ pub(super) struct Fields {
     pub(super) status: String,
     pub(super) more_status: String,
     pub(super) keywords: String,
+    /// What Thunderbird keeps of its state, where its fields stand first.
+    pub(super) mozilla: Option<u32>,
+    pub(super) mozilla_keys: String,
     pub(super) length: Option<u64>,
     /// The date of the newest Received field, in seconds since the Unix epoch, and that of the Date field.
     pub(super) received: Option<i64>,
@@ -73,13 +77,20 @@ impl Head {
         let first = &self.bytes[..field_end(&self.bytes)];
         let mut fields = Fields { mark: mark(first).filter(|_| ours), ..Fields::default() };
         let mut rest = if fields.mark.is_some() { &self.bytes[first.len()..] } else { &self.bytes[..] };
+        // A field of Thunderbird's below others came with the message, from whoever sent it.
+        let mut leading = true;
         while !rest.is_empty() {
             let (field, after) = rest.split_at(field_end(rest));
             rest = after;
             let text = String::from_utf8_lossy(field);
             let (name, value) = text.split_once(':').unwrap_or_default();
             let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
+            let name = name.to_ascii_lowercase();
+            leading &= name.starts_with("x-mozilla-") || matches!(&*name, "x-account-key" | "x-uidl");
+            match name.as_str() {
+                "x-mozilla-status" if leading => fields.mozilla = u32::from_str_radix(value, 16).ok(),
+                "x-mozilla-keys" if leading => value.clone_into(&mut fields.mozilla_keys),
+                "x-mozilla-status2" if leading => {}
                 "status" => value.clone_into(&mut fields.status),
                 "x-status" => value.clone_into(&mut fields.more_status),
                 "x-keywords" => value.clone_into(&mut fields.keywords),
@@ -100,6 +111,17 @@ impl Head {
             }
         }
         fields
+    }
+}
+
+impl Fields {
+    /// The flags they mean; `None` where the message was deleted, and awaits that its folder is compacted.
+    pub(super) fn flags(&self) -> Option<Vec<String>> {
+        let mut flags = flags::of_mbox(&self.status, &self.more_status, &self.keywords);
+        if let Some(state) = self.mozilla {
+            flags.extend(flags::of_mozilla(state, &self.mozilla_keys)?);
+        }
+        Some(flags)
     }
 }
 

@@ -18,7 +18,7 @@ fn read(path: &Path) -> Vec<Seen> {
     let messages = Messages::open(path).unwrap();
     messages
         .map(|(_, item, _)| {
-            let mut item = item.map_err(|error| error.to_string())?;
+            let Some(mut item) = item.map_err(|error| error.to_string())? else { return Err("deleted".to_owned()) };
             let mut content = Vec::new();
             item.message.content.read_to_end(&mut content).unwrap();
             Ok((String::from_utf8(content).unwrap(), item.flags, item.seconds))
@@ -110,6 +110,31 @@ fn state_is_in_fields() {
     assert_eq!(seconds, 1_000_000_000);
     let head = Head { bytes: b"Received: by x; Sun, 9 Sep 2001 01:46:41 +0000 (UTC)\nReceived: older\n".to_vec() };
     assert_eq!(head.fields(false).received, Some(1_000_000_001));
+}
+
+#[test]
+fn thunderbird_keeps_state_in_fields() {
+    let state = |first: &str, state: &str, keys: &str| {
+        read_text(&format!(
+            "From - Sun Sep 09 01:46:40 2001\r\n{first}X-Mozilla-Status: {state}\nX-Mozilla-Status2: 00000000\n\
+             X-Mozilla-Keys: {keys}        \nA: b\r\n\r\nc\r\n\r\n"
+        ))
+    };
+    let seen = |content: &str, flags: &[&str]| {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        vec![Ok((content.to_owned(), flags, 1_000_000_000))]
+    };
+    let content = "A: b\r\n\r\nc\r\n";
+    assert_eq!(state("", "0000", ""), seen(content, &[]));
+    assert_eq!(
+        state("", "1005", "$label1 work"),
+        seen(content, &["\\Seen", "\\Flagged", "$Forwarded", "$label1", "work"])
+    );
+    assert_eq!(state("", "0009", "x"), [Err("deleted".to_owned())]);
+    let downloaded = "X-Account-Key: account1\r\nX-UIDL: 5\r\n";
+    assert_eq!(state(downloaded, "0002", ""), seen(&format!("{downloaded}{content}"), &["\\Answered"]));
+    let (found, flags, _) = state("Received: x\r\n", "0009", "x")[0].clone().unwrap();
+    assert!(flags.is_empty() && found.contains("X-Mozilla-Keys"), "a sender deletes nothing: {found}");
 }
 
 #[test]
