@@ -102,11 +102,12 @@ pub(super) fn to_maildir<'a>(flags: &'a [String], letters: &mut Letters) -> (Str
     (info.into_iter().collect(), left_out)
 }
 
-/// The flags that the values of Status, X-Status and X-Keywords mean.
-pub(super) fn of_mbox(status: &str, more: &str, keywords: &str) -> Vec<String> {
+/// The flags that the values of Status, X-Status and X-Keywords mean. Others than an export may part keywords by commas,
+/// which an atom may have (RFC 9051 §9).
+pub(super) fn of_mbox(status: &str, more: &str, keywords: &str, exported: bool) -> Vec<String> {
     let seen = status.contains('R').then(|| "\\Seen".to_owned());
     let others = STATUS.iter().filter(|(letter, _)| more.contains(*letter)).map(|(_, flag)| (*flag).to_owned());
-    let words = keywords.split(|letter: char| letter.is_whitespace() || letter == ',');
+    let words = keywords.split(|letter: char| letter.is_whitespace() || letter == ',' && !exported);
     let keywords = words.filter(|word| !word.is_empty()).take(KEYWORDS_MOST).map(keyword);
     seen.into_iter().chain(others).chain(keywords).collect()
 }
@@ -155,18 +156,20 @@ mod tests {
     fn status_fields_mean_flags() {
         let all = flags(&["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Label1", "x"]);
         assert_eq!(to_mbox(&all), ("RO".into(), "AFDT".into(), "$Label1 x".into()));
-        assert_eq!(of_mbox("RO", "TDFA", " $Label1  x"), all);
-        assert_eq!(of_mbox(&to_mbox(&[]).0, "", ""), flags(&[]));
+        assert_eq!(of_mbox("RO", "TDFA", " $Label1  x", false), all);
+        assert_eq!(of_mbox(&to_mbox(&[]).0, "", "", true), flags(&[]));
         assert_eq!(
-            of_mbox("", "", "a(b)\n\\Seen,\u{e4}"),
+            of_mbox("", "", "a(b)\n\\Seen,\u{e4}", false),
             flags(&["a_b_", "_Seen", "_"]),
             "IMAP can tell them all"
         );
+        assert_eq!(of_mbox("", "", "a,b c", true), flags(&["a,b", "c"]));
+        assert_eq!(of_mbox("", "", "a,b c", false), flags(&["a", "b", "c"]));
         assert_eq!(
             of_mozilla(0x1007, "$label1  wo(rk &APw-").unwrap(),
             flags(&["\\Seen", "\\Answered", "\\Flagged", "$Forwarded", "$label1", "&APw-"])
         );
         assert_eq!((of_mozilla(0, ""), of_mozilla(9, "x")), (Some(vec![]), None));
-        assert_eq!(of_mbox("", "", &"x ".repeat(100_000)).len(), KEYWORDS_MOST);
+        assert_eq!(of_mbox("", "", &"x ".repeat(100_000), true).len(), KEYWORDS_MOST);
     }
 }

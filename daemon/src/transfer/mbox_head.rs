@@ -117,7 +117,7 @@ impl Head {
 impl Fields {
     /// The flags they mean; `None` where the message was deleted, and awaits that its folder is compacted.
     pub(super) fn flags(&self) -> Option<Vec<String>> {
-        let mut flags = flags::of_mbox(&self.status, &self.more_status, &self.keywords);
+        let mut flags = flags::of_mbox(&self.status, &self.more_status, &self.keywords, self.mark.is_some());
         if let Some(state) = self.mozilla {
             flags.extend(flags::of_mozilla(state, &self.mozilla_keys)?);
         }

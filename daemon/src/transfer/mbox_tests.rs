@@ -181,7 +181,7 @@ const HARD: [&str; 14] = [
 ];
 
 fn wanted(uid: u32, content: &str) -> Wanted {
-    let flags = vec!["\\Seen".to_owned(), "$Label1".to_owned()];
+    let flags = vec!["\\Seen".to_owned(), "$Label1".to_owned(), "a,b".to_owned()];
     let held = Held { uid, hash: String::new(), received: 1_000_000_000_500, flags, size: content.len() as u64 };
     Wanted { uidvalidity: 5, held }
 }
@@ -205,7 +205,7 @@ fn what_is_exported_comes_back() {
     for (uid, content) in (1..).zip(&all) {
         write(&mut mbox, uid, content).unwrap();
     }
-    let flags = ["\\Seen", "$Label1"].map(str::to_owned).to_vec();
+    let flags = ["\\Seen", "$Label1", "a,b"].map(str::to_owned).to_vec();
     let expected: Vec<Seen> =
         all.iter().map(|content| Ok(((*content).to_owned(), flags.clone(), 1_000_000_000))).collect();
     for (found, expected) in read(&path).iter().zip(&expected) {
@@ -258,10 +258,10 @@ fn what_another_program_has_changed_stays() {
     write(&mut mbox, 2, content).unwrap();
     drop(mbox);
     let whole = fs::read_to_string(&path).unwrap();
-    let ours = "Status: RO\nX-Status: \nX-Keywords: $Label1\nA: b\nC: d\n";
+    let ours = "Status: RO\nX-Status: \nX-Keywords: $Label1 a,b\nA: b\nC: d\n";
     let (before, _) = whole.rsplit_once(ours).unwrap();
-    let flags = ["\\Seen", "\\Flagged", "$Label1"].map(str::to_owned).to_vec();
-    let theirs = "X-Keywords: $Label1\nA: b\nC: d\nStatus: RO\nX-Status: F\nLines: 2\nContent-Length:";
+    let flags = ["\\Seen", "\\Flagged", "$Label1", "a,b"].map(str::to_owned).to_vec();
+    let theirs = "X-Keywords: $Label1 a,b\nA: b\nC: d\nStatus: RO\nX-Status: F\nLines: 2\nContent-Length:";
     let seen = |content: &str| Ok((content.to_owned(), flags.clone(), 1_000_000_000));
     // Mutt writes the fields of the state behind the others. A message that is otherwise the same is there.
     for (body, is_there) in [("Hello.\n>From me\n", true), ("Hello.\n", false), ("Hello, more.\n>Fro\n", false)] {
