@@ -102,8 +102,8 @@ pub(super) fn to_maildir<'a>(flags: &'a [String], letters: &mut Letters) -> (Str
     (info.into_iter().collect(), left_out)
 }
 
-/// The flags that the values of Status, X-Status and X-Keywords mean. Others than an export may part keywords by commas,
-/// which an atom may have (RFC 9051 §9).
+/// The flags that the values of Status, X-Status and X-Keywords mean. Others than an export may part keywords by
+/// commas, which an atom may have (RFC 9051 §9).
 pub(super) fn of_mbox(status: &str, more: &str, keywords: &str, exported: bool) -> Vec<String> {
     let seen = status.contains('R').then(|| "\\Seen".to_owned());
     let others = STATUS.iter().filter(|(letter, _)| more.contains(*letter)).map(|(_, flag)| (*flag).to_owned());

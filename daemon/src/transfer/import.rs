@@ -107,6 +107,10 @@ impl Import<'_> {
         messages: impl Iterator<Item = (String, io::Result<Option<Item>>, u64)>,
     ) -> Result<(), String> {
         self.progress.at(mailbox);
+        if let Some(why) = self.asked(&Ask::Make { mailbox: mailbox.to_owned() }).await? {
+            self.outcome.problem(mailbox, why);
+            return Ok(());
+        }
         let mut known = self.known(mailbox).await?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (place, item, part) in messages {
@@ -168,7 +172,12 @@ impl Import<'_> {
             let put = Ask::Put { mailbox, flags, received: seconds.saturating_mul(1000), size };
             self.send(&put, message).await.map_err(|error| broken(&error))?;
         }
-        self.link.ask(&Ask::Commit).await?;
+        self.asked(&Ask::Commit).await
+    }
+
+    /// Why it was not done, where it is the matter of this message or mailbox alone.
+    async fn asked(&mut self, ask: &Ask) -> Result<Option<String>, String> {
+        self.link.ask(ask).await?;
         match self.link.told().await? {
             Tell::Refused { why, message: true } => Ok(Some(why)),
             other => accepted(other).map(|_| None),

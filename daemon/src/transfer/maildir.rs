@@ -37,18 +37,32 @@ pub(super) fn folders(root: &Path, top: Option<&str>, problem: &mut impl FnMut(&
                 continue;
             }
         };
-        for entry in entries.filter_map(Result::ok) {
-            // What a link leads to is somebody's own choice only at the root.
-            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !folder || matches!(&*name, "cur" | "new" | "tmp") || levels.len() >= DEPTH {
+        for entry in entries {
+            let (below, kind) = match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    problem(&path, &error);
+                    continue;
+                }
+            };
+            let name = below.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if matches!(&*name, "cur" | "new" | "tmp") || !below.is_dir() {
                 continue;
             }
-            let below = match name.strip_prefix('.') {
+            // What a link leads to is somebody's own choice only at the root.
+            if kind.is_symlink() {
+                problem(&below, &io::Error::other("it is a link, which is not followed; import what it leads to"));
+                continue;
+            }
+            if levels.len() >= DEPTH {
+                problem(&below, &io::Error::other("there are too many folders inside each other"));
+                continue;
+            }
+            let more = match name.strip_prefix('.') {
                 Some(dotted) => dotted.split('.').map(str::to_owned).collect(),
                 None => vec![name],
             };
-            waiting.push((entry.path(), [&levels[..], &below].concat()));
+            waiting.push((below, [&levels[..], &more].concat()));
         }
     }
     found.sort_by(|one, other| one.mailbox.cmp(&other.mailbox).then_with(|| one.path.cmp(&other.path)));
@@ -121,10 +135,14 @@ mod tests {
         for name in ["cur", ".Sent/cur", ".a.b&APw-/cur", "blobs/new", "fs/deep/cur", "INBOX/x/cur", ".empty"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("link")).unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
         let found = |top| -> Vec<String> {
-            let mut problem = |path: &Path, error: &io::Error| panic!("{}: {error}", path.display());
-            folders(folder.path(), top, &mut problem).into_iter().map(|folder| folder.mailbox).collect()
+            let mut problems = Vec::new();
+            let mut problem = |path: &Path, _: &io::Error| problems.push(path.to_owned());
+            let found = folders(folder.path(), top, &mut problem).into_iter().map(|folder| folder.mailbox).collect();
+            assert_eq!(problems, [folder.path().join("loop")], "a link to a folder");
+            found
         };
         assert_eq!(found(None), ["INBOX", "INBOX/x", "Sent", "a/bü", "fs/deep"]);
         assert_eq!(found(Some("Old")), ["Old", "Old/INBOX/x", "Old/Sent", "Old/a/bü", "Old/fs/deep"]);

@@ -31,7 +31,7 @@ pub(super) fn find(root: &Path, top: Option<&str>, problem: &mut impl FnMut(&Pat
                 // Thunderbird keeps what is below `x` in `x.sbd`.
                 let level = name.strip_suffix(".sbd").unwrap_or(&name).to_owned();
                 waiting.push((entry.path(), [&levels[..], &[level]].concat()));
-            } else if is(fs::FileType::is_file) && begins_as_mbox(&entry.path()) {
+            } else if is(fs::FileType::is_file) && (begins_as_mbox(&entry.path()) || is_empty(&entry.path(), &name)) {
                 let level = name.strip_suffix(".mbox").unwrap_or(&name);
                 let levels = levels.iter().map(String::as_str).chain([level]);
                 found.push((names::mailbox(top.unwrap_or_default(), levels), entry.path()));
@@ -43,6 +43,12 @@ pub(super) fn find(root: &Path, top: Option<&str>, problem: &mut impl FnMut(&Pat
     }
     found.sort();
     found
+}
+
+/// Whether a file is a folder without messages, of an export, of Thunderbird, or of those whose files have plain names.
+fn is_empty(path: &Path, name: &str) -> bool {
+    let named = name.ends_with(".mbox") || !name.contains('.') || path.with_file_name(format!("{name}.msf")).exists();
+    named && path.metadata().is_ok_and(|file| file.len() == 0)
 }
 
 fn begins_as_mbox(path: &Path) -> bool {

@@ -216,6 +216,19 @@ fn what_is_exported_comes_back() {
 }
 
 #[test]
+fn folders_of_files_are_mailboxes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("Keep.sbd")).unwrap();
+    fs::write(folder.path().join("Keep"), format!("{FROM}A: b\n")).unwrap();
+    for empty in ["Trash", "Keep.sbd/a.b", "Keep.sbd/a.b.msf", "INBOX.mbox", "empty.html", ".lock"] {
+        fs::write(folder.path().join(empty), "").unwrap();
+    }
+    let found = mbox_files::find(folder.path(), Some("Old"), &mut |path, why| panic!("{}: {why}", path.display()));
+    let found: Vec<String> = found.into_iter().map(|(mailbox, _)| mailbox).collect();
+    assert_eq!(found, ["Old/INBOX", "Old/Keep", "Old/Keep/a.b", "Old/Trash"]);
+}
+
+#[test]
 fn an_interrupted_export_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mbox");
