@@ -196,3 +196,29 @@ def folders(report, daemon, account):
     report.check("a link to a folder is named", len(lines) == 2 and "Link: it is a link" in lines[1], lines)
     found = collections.Counter(name for name in names(daemon, account) if name.startswith("Linked"))
     report.check("and the others are made", found == {"Linked": 1, "Linked/Real": 1}, found)
+
+
+def hostile(report, daemon, account):
+    """Folders by whom nobody trusts, of which whoever runs the command can read and write more."""
+    secret, root = daemon.folder / "secret", daemon.folder / "hostile"
+    secret.mkdir()
+    (secret / "message").write_bytes(b"Subject: secret\n\n")
+    for name in ("cur", "new", "tmp", ".Sub"):
+        (root / name).mkdir(parents=True)
+    os.mkfifo(root / "dovecot-keywords")
+    (root / ".Sub" / "cur").symlink_to(secret)
+    (root / "cur" / "1.a:2,S").symlink_to(secret / "message")
+    (root / "cur" / "2.a:2,Sa").write_bytes(message(1))
+    lines = take(daemon, "maildir", account, root, "--mailbox", "Hostile")
+    report.check("pipes and links in a Maildir neither hang an import nor lead it elsewhere", len(lines) == 3
+                 and lines[0].startswith("1 messages imported") and "link" in lines[1] and "link" in lines[2], lines)
+    os.mkfifo(daemon.folder / "pipe")
+    lines = take(daemon, "mbox", account, daemon.folder / "pipe", "--mailbox", "Hostile")
+    report.check("nor does a pipe for an mbox", "it is not a file" in lines[1], lines)
+    for form, place in (("mbox", "Comma.mbox"), ("maildir", ".Comma")):
+        to, elsewhere = daemon.folder / f"hostile-{form}", daemon.folder / f"elsewhere-{form}"
+        to.mkdir()
+        (to / place).symlink_to(elsewhere)
+        output = daemon.cli("export", form, account, str(to), check=False).stdout
+        report.check(f"an export as {form} follows no link", "Comma: it is a link" in output
+                     and not elsewhere.exists(), output)

@@ -1,6 +1,9 @@
 //! Flags as Maildir and mbox write them.
 
+use std::io::Read;
 use std::path::Path;
+
+use super::files;
 
 /// The letters of a Maildir's file names, in the order in which they stand there, and the flags they mean. `P` is
 /// "passed" there, what IMAP has a keyword for.
@@ -26,6 +29,9 @@ const MOZILLA_EXPUNGED: u32 = 0x0008;
 /// How many keywords of one message are read.
 const KEYWORDS_MOST: usize = 100;
 
+/// How much is read of a file of keywords.
+const FILE: u64 = 64 << 10;
+
 /// Where a Maildir keeps what its lower-case letters mean.
 pub(super) const KEYWORDS: &str = "dovecot-keywords";
 
@@ -36,7 +42,9 @@ pub(super) struct Letters(Vec<String>);
 impl Letters {
     /// As the folder's own file says; without one, they mean nothing.
     pub(super) fn read(folder: &Path) -> Letters {
-        let text = std::fs::read_to_string(folder.join(KEYWORDS)).unwrap_or_default();
+        let mut text = Vec::new();
+        let _ = files::read(&folder.join(KEYWORDS), false).and_then(|file| file.take(FILE).read_to_end(&mut text));
+        let text = String::from_utf8_lossy(&text);
         let mut names = vec![String::new(); 26];
         for (number, name) in text.lines().filter_map(|line| line.split_once(' ')) {
             let place = number.parse::<usize>().ok().and_then(|number| names.get_mut(number));

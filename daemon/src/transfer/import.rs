@@ -91,7 +91,7 @@ impl Import<'_> {
         let length = |path: &PathBuf| path.metadata().map_or(0, |file| file.len());
         files.iter().for_each(|(_, path)| self.progress.expect(length(path)));
         for (mailbox, path) in files {
-            match mbox::Messages::open(&path) {
+            match mbox::Messages::open(&path, path == mails.path) {
                 Ok(messages) => self.mailbox(&mailbox, messages).await?,
                 Err(error) => self.outcome.problem(path.display().to_string(), error.to_string()),
             }

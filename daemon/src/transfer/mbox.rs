@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::files;
 use super::import::Item;
 use super::mbox_head::{self, Fields, Head, Mark};
 use super::mbox_separator::{self, Separators};
@@ -55,6 +56,8 @@ pub(super) enum Own {
     Changed,
     /// It has not written it.
     Foreign,
+    /// It is no message, but where servers keep what they know of a folder.
+    Internal,
 }
 
 /// How far a message goes.
@@ -67,11 +70,9 @@ enum Extent {
 }
 
 impl Messages {
-    pub(super) fn open(path: &Path) -> io::Result<Messages> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
+    /// Opens a file, by a link only if it is `named`.
+    pub(super) fn open(path: &Path, named: bool) -> io::Result<Messages> {
+        let file = files::read(path, named)?;
         let seconds = file.metadata()?.mtime();
         let file = BufReader::with_capacity(LINE as usize, file);
         let (path, separators) = (path.to_owned(), None);
@@ -157,6 +158,7 @@ impl Messages {
         let own = match fields.mark {
             Some(mark) if mark.size == message.size => Own::Whole(mark),
             Some(_) => Own::Changed,
+            None if fields.internal => Own::Internal,
             None => Own::Foreign,
         };
         Ok((own, Ok(self.item(separator, message, &fields))))
@@ -280,7 +282,10 @@ impl Iterator for Messages {
 
     fn next(&mut self) -> Option<Self::Item> {
         let before = self.at;
-        let lying = self.read()?;
+        let mut lying = self.read()?;
+        while lying.own == Own::Internal {
+            lying = self.read()?;
+        }
         Some((format!("{} at byte {}", self.path.display(), lying.start), lying.item, self.at - before))
     }
 }

@@ -1,10 +1,10 @@
 //! Where mbox files lie.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::names;
+use super::{files, names};
 
 /// The most folders inside each other.
 const DEPTH: usize = 32;
@@ -29,7 +29,8 @@ pub(super) fn find(root: &Path, top: Option<&str>, problem: &mut impl FnMut(&Pat
             let is = |what: fn(&fs::FileType) -> bool| entry.file_type().is_ok_and(|kind| what(&kind));
             if is(fs::FileType::is_dir) && levels.len() < DEPTH {
                 // Thunderbird keeps what is below `x` in `x.sbd`.
-                let level = name.strip_suffix(".sbd").unwrap_or(&name).to_owned();
+                let above = name.strip_suffix(".sbd").filter(|above| path.join(above).exists());
+                let level = above.unwrap_or(&name).to_owned();
                 waiting.push((entry.path(), [&levels[..], &[level]].concat()));
             } else if is(fs::FileType::is_file) && (begins_as_mbox(&entry.path()) || is_empty(&entry.path(), &name)) {
                 let level = name.strip_suffix(".mbox").unwrap_or(&name);
@@ -53,5 +54,5 @@ fn is_empty(path: &Path, name: &str) -> bool {
 
 fn begins_as_mbox(path: &Path) -> bool {
     let mut start = [0; 5];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"From "
+    files::read(path, false).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"From "
 }

@@ -14,6 +14,9 @@ pub(super) const OURS: [&str; 4] = ["X-Wharfinger: ", "Status: ", "X-Status: ", 
 /// How the fields begin in which Thunderbird keeps a message's state, the first of each.
 pub(super) const MOZILLA: &[u8; 10] = b"X-Mozilla-";
 
+/// The subject of what is no message, but a folder's data.
+const INTERNAL: &str = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
+
 /// Which message it is, as an export has marked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -66,6 +69,8 @@ pub(super) struct Fields {
     pub(super) mozilla: Option<u32>,
     pub(super) mozilla_keys: String,
     pub(super) length: Option<u64>,
+    /// Whether it is no message, but where servers of the University of Washington's line keep what they know.
+    pub(super) internal: bool,
     /// The date of the newest Received field, in seconds since the Unix epoch, and that of the Date field.
     pub(super) received: Option<i64>,
     pub(super) date: Option<i64>,
@@ -79,6 +84,7 @@ impl Head {
         let mut rest = if fields.mark.is_some() { &self.bytes[first.len()..] } else { &self.bytes[..] };
         // A field of Thunderbird's below others came with the message, from whoever sent it.
         let mut leading = true;
+        let (mut data, mut named) = (false, false);
         while !rest.is_empty() {
             let (field, after) = rest.split_at(field_end(rest));
             rest = after;
@@ -95,7 +101,12 @@ impl Head {
                 "x-status" => value.clone_into(&mut fields.more_status),
                 "x-keywords" => value.clone_into(&mut fields.keywords),
                 "content-length" => fields.length = value.parse().ok(),
-                "x-uid" | "x-imap" | "x-imapbase" => {}
+                "x-imap" => data = true,
+                "x-uid" | "x-imapbase" => {}
+                "subject" => {
+                    fields.kept.extend_from_slice(field);
+                    named |= value == INTERNAL;
+                }
                 // Mutt adds them to what it writes anew.
                 "lines" if fields.mark.is_some() => {}
                 "received" => {
@@ -110,6 +121,7 @@ impl Head {
                 _ => fields.kept.extend_from_slice(field),
             }
         }
+        fields.internal = data && named;
         fields
     }
 }

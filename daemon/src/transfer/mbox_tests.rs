@@ -15,7 +15,7 @@ use super::mbox_write::{Mbox, Writing};
 type Seen = Result<(String, Vec<String>, i64), String>;
 
 fn read(path: &Path) -> Vec<Seen> {
-    let messages = Messages::open(path).unwrap();
+    let messages = Messages::open(path, false).unwrap();
     messages
         .map(|(_, item, _)| {
             let Some(mut item) = item.map_err(|error| error.to_string())? else { return Err("deleted".to_owned()) };
@@ -138,6 +138,17 @@ fn thunderbird_keeps_state_in_fields() {
 }
 
 #[test]
+fn the_data_of_a_folder_is_no_message() {
+    let data = "X-IMAP: 1000000000 0000000005 $Label1\n";
+    let text = format!(
+        "{FROM}Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n{data}\nx\n\n{FROM}{data}A: b\n\n\
+         {FROM}Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n"
+    );
+    let subject = "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\r\n";
+    assert_eq!(contents(&text), ["A: b\r\n\r\n", subject], "it has both");
+}
+
+#[test]
 fn a_length_is_believed_where_it_fits() {
     let body = format!("one\n\n{FROM}>From two\n");
     let counted = format!("{FROM}Content-Length: {}\nA: b\n\n{body}\n{FROM}C: d\n\ne\n", body.len());
@@ -201,7 +212,7 @@ fn what_is_exported_comes_back() {
     let path = folder.path().join("a/b.mbox");
     let long = format!("A: b\r\n\r\n{}\r\r{}\r\n", "x".repeat(65_535), "y".repeat(65_535));
     let all: Vec<&str> = HARD.into_iter().chain([&*long]).collect();
-    let mut mbox = Mbox::open(&path).unwrap();
+    let mut mbox = Mbox::open(None, &path).unwrap();
     for (uid, content) in (1..).zip(&all) {
         write(&mut mbox, uid, content).unwrap();
     }
@@ -223,16 +234,18 @@ fn folders_of_files_are_mailboxes() {
     for empty in ["Trash", "Keep.sbd/a.b", "Keep.sbd/a.b.msf", "INBOX.mbox", "empty.html", ".lock"] {
         fs::write(folder.path().join(empty), "").unwrap();
     }
+    fs::create_dir(folder.path().join("x.sbd")).unwrap();
+    fs::write(folder.path().join("x.sbd/y"), "").unwrap();
     let found = mbox_files::find(folder.path(), Some("Old"), &mut |path, why| panic!("{}: {why}", path.display()));
     let found: Vec<String> = found.into_iter().map(|(mailbox, _)| mailbox).collect();
-    assert_eq!(found, ["Old/INBOX", "Old/Keep", "Old/Keep/a.b", "Old/Trash"]);
+    assert_eq!(found, ["Old/INBOX", "Old/Keep", "Old/Keep/a.b", "Old/Trash", "Old/x.sbd/y"]);
 }
 
 #[test]
 fn an_interrupted_export_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mbox");
-    let mut mbox = Mbox::open(&path).unwrap();
+    let mut mbox = Mbox::open(None, &path).unwrap();
     write(&mut mbox, 1, HARD[0]).unwrap();
     write(&mut mbox, 2, HARD[8]).unwrap();
     write(&mut mbox, 3, HARD[10]).unwrap();
@@ -241,7 +254,7 @@ fn an_interrupted_export_goes_on() {
     let whole = fs::read(&path).unwrap();
     for length in 0..=whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        let mut mbox = Mbox::open(&path).unwrap();
+        let mut mbox = Mbox::open(None, &path).unwrap();
         for (uid, content) in [(1, HARD[0]), (2, HARD[8]), (3, HARD[10]), (4, HARD[1])] {
             if !mbox.has((5, uid)) {
                 write(&mut mbox, uid, content).unwrap();
@@ -253,11 +266,11 @@ fn an_interrupted_export_goes_on() {
     for tail in [FROM, &format!("{FROM}X-Wharfinger: 5.9 99\n")] {
         let text = [&whole, tail.as_bytes()].concat();
         fs::write(&path, &text).unwrap();
-        assert!(Mbox::open(&path).is_err(), "other mail is left alone: {tail:?}");
+        assert!(Mbox::open(None, &path).is_err(), "other mail is left alone: {tail:?}");
         assert!(fs::read(&path).unwrap() == text, "{tail:?}");
     }
     fs::write(&path, format!("{FROM}A: b\n\nmine\n")).unwrap();
-    assert!(Mbox::open(&path).is_err(), "other mail is left alone");
+    assert!(Mbox::open(None, &path).is_err(), "other mail is left alone");
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{FROM}A: b\n\nmine\n"));
 }
 
@@ -266,7 +279,7 @@ fn what_another_program_has_changed_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mbox");
     let content = "A: b\r\nC: d\r\n\r\nHello.\r\nFrom me\r\n";
-    let mut mbox = Mbox::open(&path).unwrap();
+    let mut mbox = Mbox::open(None, &path).unwrap();
     write(&mut mbox, 1, "E: f\r\n\r\n").unwrap();
     write(&mut mbox, 2, content).unwrap();
     drop(mbox);
@@ -284,7 +297,7 @@ fn what_another_program_has_changed_stays() {
             let expected = format!("A: b\r\nC: d\r\n\r\n{}", body.replace(">From", "From").replace('\n', "\r\n"));
             let end = if end.len() < 2 { "" } else { "\r\n" };
             assert_eq!(read(&path)[1], seen(&(expected.clone() + end)), "{text}");
-            let mut mbox = Mbox::open(&path).unwrap();
+            let mut mbox = Mbox::open(None, &path).unwrap();
             assert_eq!((mbox.has((5, 1)), mbox.has((5, 2))), (true, is_there && end.is_empty()), "{text}");
             write(&mut mbox, 3, content).unwrap();
             let after = fs::read_to_string(&path).unwrap();
@@ -294,11 +307,11 @@ fn what_another_program_has_changed_stays() {
     // What is shorter than its mark says, and not the last one, was cut off before that came.
     let text = format!("{before}{ours}\nHel\n\n{FROM}");
     fs::write(&path, text.replace(FROM, &whole)).unwrap();
-    assert!(Mbox::open(&path).unwrap().has((5, 2)), "it was written again");
+    assert!(Mbox::open(None, &path).unwrap().has((5, 2)), "it was written again");
     let shortened = whole.replacen("E: f", "E:", 1);
     fs::write(&path, &shortened).unwrap();
-    assert_eq!(Messages::open(&path).unwrap().read().unwrap().own, Own::Changed);
-    assert!(!Mbox::open(&path).unwrap().has((5, 1)), "it is written once more");
+    assert_eq!(Messages::open(&path, false).unwrap().read().unwrap().own, Own::Changed);
+    assert!(!Mbox::open(None, &path).unwrap().has((5, 1)), "it is written once more");
     assert_eq!(read(&path).len(), 2);
     assert_eq!(fs::read_to_string(&path).unwrap(), shortened);
 }

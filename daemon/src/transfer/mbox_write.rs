@@ -11,10 +11,10 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::export::Wanted;
-use super::flags;
 use super::mbox::{self, Own};
 use super::mbox_head::Mark;
 use super::mbox_separator::FROM;
+use super::{files, flags, names};
 
 /// Up to this size a message is held in memory.
 const IN_MEMORY: usize = 256 << 10;
@@ -39,21 +39,24 @@ pub(super) struct Writing {
 
 /// Where the mbox file of a mailbox lies in the folder `root`.
 pub(super) fn place(root: &Path, mailbox: &str) -> PathBuf {
-    root.join(format!("{mailbox}.mbox"))
+    let levels: Vec<_> = mailbox.split('/').map(names::plain).collect();
+    root.join(format!("{}.mbox", levels.join("/")))
 }
 
 impl Mbox {
-    /// The file at `path`, which is made if it is not there.
+    /// The file at `path`, which is made if it is not there, and below the folder `root` if there is one.
     ///
     /// # Errors
     /// Also when it has other mail than what was exported.
-    pub(super) fn open(path: &Path) -> io::Result<Mbox> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+    pub(super) fn open(root: Option<&Path>, path: &Path) -> io::Result<Mbox> {
+        match (root, path.parent()) {
+            (Some(root), Some(folder)) => files::make_folder(root, folder)?,
+            (None, Some(folder)) => fs::create_dir_all(folder)?,
+            (_, None) => {}
         }
-        let file = File::options().read(true).append(true).create(true).open(path)?;
+        let file = files::open(path, File::options().read(true).append(true).create(true), root.is_none())?;
         let (mut has, mut begun) = (HashSet::new(), None);
-        let mut messages = mbox::Messages::open(path)?;
+        let mut messages = mbox::Messages::open(path, root.is_none())?;
         while let Some(lying) = messages.read() {
             match (lying.own, lying.item) {
                 (Own::Whole(mark), _) => {
@@ -63,7 +66,7 @@ impl Mbox {
                 // It stays, and is written once more as it is here.
                 (Own::Changed, _) => {}
                 (Own::Foreign, Err(error)) if error.kind() != io::ErrorKind::Other => return Err(error),
-                (Own::Foreign, _) => {
+                (Own::Foreign | Own::Internal, _) => {
                     let why = "it has other mail than what was exported; name another file, or move this one away";
                     return Err(io::Error::other(why));
                 }

@@ -9,6 +9,7 @@
 //! at any moment is simply run again.
 
 mod export;
+mod files;
 mod flags;
 mod frames;
 mod import;
