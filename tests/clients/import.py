@@ -4,7 +4,7 @@ were killed are run again: nothing is there twice, nothing is lost."""
 
 import base64, collections, http.client, mailbox, os, pathlib, re, subprocess, time
 
-import ftps
+import ftps, movers
 from harness import BINARY, Daemon, Report, run
 
 PASSWORD = "a long enough password"
@@ -272,10 +272,12 @@ def main():
     report = Report("import")
     daemon = Daemon().start()
     try:
-        for name in ("alice", "bob", "carol", "dave", "erin-maildir", "erin-mbox", "frank", "grace"):
+        for name in ("alice", "bob", "carol", "dave", "erin-maildir", "erin-mbox", "frank", "grace", "heidi"):
             daemon.add(name, PASSWORD)
         importing(report, daemon)
         there_and_back(report, daemon)
+        for part in (movers.folders, movers.hostile, movers.archive, movers.thunderbird):
+            part(report, daemon, "heidi")
         interrupted(report, daemon)
         print(f"      {daemon.memory() / (1 << 20):.1f} MiB used at most", flush=True)
         without_daemon(report, daemon)

@@ -177,12 +177,11 @@ impl Target {
         match to {
             Format::Maildir(_) => {
                 let place = if alone { root.to_owned() } else { maildir_write::place(root, mailbox) };
-                let is_root = place == root;
-                maildir_write::Folder::open(place, is_root).map(Target::Maildir)
+                maildir_write::Folder::open(root, place).map(Target::Maildir)
             }
             Format::Mbox(_) => {
                 let place = if alone { root.to_owned() } else { mbox_write::place(root, mailbox) };
-                mbox_write::Mbox::open(&place).map(Target::Mbox)
+                mbox_write::Mbox::open((!alone).then_some(root), &place).map(Target::Mbox)
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Flags as Maildir and mbox write them.
 
+use std::io::Read;
 use std::path::Path;
+
+use super::files;
 
 /// The letters of a Maildir's file names, in the order in which they stand there, and the flags they mean. `P` is
 /// "passed" there, what IMAP has a keyword for.
@@ -16,8 +19,18 @@ const MAILDIR: [(char, &str); 6] = [
 /// The letters of an mbox's X-Status.
 const STATUS: [(char, &str); 4] = [('A', "\\Answered"), ('F', "\\Flagged"), ('D', "\\Deleted"), ('T', "\\Draft")];
 
+/// The bits of Thunderbird's X-Mozilla-Status.
+const MOZILLA: [(u32, &str); 4] =
+    [(0x0001, "\\Seen"), (0x0002, "\\Answered"), (0x0004, "\\Flagged"), (0x1000, "$Forwarded")];
+
+/// The bit of a message that was deleted, and goes when its folder is compacted.
+const MOZILLA_EXPUNGED: u32 = 0x0008;
+
 /// How many keywords of one message are read.
 const KEYWORDS_MOST: usize = 100;
+
+/// How much is read of a file of keywords.
+const FILE: u64 = 64 << 10;
 
 /// Where a Maildir keeps what its lower-case letters mean.
 pub(super) const KEYWORDS: &str = "dovecot-keywords";
@@ -29,7 +42,9 @@ pub(super) struct Letters(Vec<String>);
 impl Letters {
     /// As the folder's own file says; without one, they mean nothing.
     pub(super) fn read(folder: &Path) -> Letters {
-        let text = std::fs::read_to_string(folder.join(KEYWORDS)).unwrap_or_default();
+        let mut text = Vec::new();
+        let _ = files::read(&folder.join(KEYWORDS), false).and_then(|file| file.take(FILE).read_to_end(&mut text));
+        let text = String::from_utf8_lossy(&text);
         let mut names = vec![String::new(); 26];
         for (number, name) in text.lines().filter_map(|line| line.split_once(' ')) {
             let place = number.parse::<usize>().ok().and_then(|number| names.get_mut(number));
@@ -95,13 +110,21 @@ pub(super) fn to_maildir<'a>(flags: &'a [String], letters: &mut Letters) -> (Str
     (info.into_iter().collect(), left_out)
 }
 
-/// The flags that the values of Status, X-Status and X-Keywords mean.
-pub(super) fn of_mbox(status: &str, more: &str, keywords: &str) -> Vec<String> {
+/// The flags that the values of Status, X-Status and X-Keywords mean. Others than an export may part keywords by
+/// commas, which an atom may have (RFC 9051 §9).
+pub(super) fn of_mbox(status: &str, more: &str, keywords: &str, exported: bool) -> Vec<String> {
     let seen = status.contains('R').then(|| "\\Seen".to_owned());
     let others = STATUS.iter().filter(|(letter, _)| more.contains(*letter)).map(|(_, flag)| (*flag).to_owned());
-    let words = keywords.split(|letter: char| letter.is_whitespace() || letter == ',');
+    let words = keywords.split(|letter: char| letter.is_whitespace() || letter == ',' && !exported);
     let keywords = words.filter(|word| !word.is_empty()).take(KEYWORDS_MOST).map(keyword);
     seen.into_iter().chain(others).chain(keywords).collect()
+}
+
+/// The flags that the values of X-Mozilla-Status and X-Mozilla-Keys mean; `None` for a message that was deleted.
+pub(super) fn of_mozilla(state: u32, keys: &str) -> Option<Vec<String>> {
+    let bits = MOZILLA.iter().filter(|(bit, _)| state & bit != 0).map(|(_, flag)| (*flag).to_owned());
+    let keys = keys.split_whitespace().filter(|key| keyword(key) == *key).take(KEYWORDS_MOST).map(str::to_owned);
+    (state & MOZILLA_EXPUNGED == 0).then(|| bits.chain(keys).collect())
 }
 
 /// The values of Status, X-Status and X-Keywords for flags.
@@ -141,9 +164,20 @@ mod tests {
     fn status_fields_mean_flags() {
         let all = flags(&["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Label1", "x"]);
         assert_eq!(to_mbox(&all), ("RO".into(), "AFDT".into(), "$Label1 x".into()));
-        assert_eq!(of_mbox("RO", "TDFA", " $Label1  x"), all);
-        assert_eq!(of_mbox(&to_mbox(&[]).0, "", ""), flags(&[]));
-        assert_eq!(of_mbox("", "", "a(b)\n\\Seen,\u{e4}"), flags(&["a_b_", "_Seen", "_"]), "IMAP can tell them all");
-        assert_eq!(of_mbox("", "", &"x ".repeat(100_000)).len(), KEYWORDS_MOST);
+        assert_eq!(of_mbox("RO", "TDFA", " $Label1  x", false), all);
+        assert_eq!(of_mbox(&to_mbox(&[]).0, "", "", true), flags(&[]));
+        assert_eq!(
+            of_mbox("", "", "a(b)\n\\Seen,\u{e4}", false),
+            flags(&["a_b_", "_Seen", "_"]),
+            "IMAP can tell them all"
+        );
+        assert_eq!(of_mbox("", "", "a,b c", true), flags(&["a,b", "c"]));
+        assert_eq!(of_mbox("", "", "a,b c", false), flags(&["a", "b", "c"]));
+        assert_eq!(
+            of_mozilla(0x1007, "$label1  wo(rk &APw-").unwrap(),
+            flags(&["\\Seen", "\\Answered", "\\Flagged", "$Forwarded", "$label1", "&APw-"])
+        );
+        assert_eq!((of_mozilla(0, ""), of_mozilla(9, "x")), (Some(vec![]), None));
+        assert_eq!(of_mbox("", "", &"x ".repeat(100_000), true).len(), KEYWORDS_MOST);
     }
 }

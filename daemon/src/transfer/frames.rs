@@ -34,6 +34,11 @@ pub(super) enum Ask {
         received: i64,
         size: u64,
     },
+    /// A mailbox, which is made if it is not there: answered by [`Tell::End`] or [`Tell::Refused`].
+    Make {
+        /// Its name.
+        mailbox: String,
+    },
     /// Stores all that was put: answered by [`Tell::End`] or [`Tell::Refused`], and then none of them is stored.
     Commit,
     /// The content of messages: answered by [`Tell::Message`] with its bytes for each that is there, and [`Tell::End`].

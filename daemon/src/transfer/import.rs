@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::frames::{Ask, Link, Tell, broken};
 use super::message::Message;
 use super::progress::Progress;
-use super::{Outcome, maildir, mbox};
+use super::{Outcome, maildir, mbox, mbox_files};
 use crate::cli::{Format, Mails};
 
 /// How many messages are stored at once, and how many bytes of them.
@@ -75,7 +75,8 @@ impl Import<'_> {
             let mut problem =
                 |path: &Path, error: &io::Error| outcome.problem(path.display().to_string(), error.to_string());
             let messages = folder.messages(&mut problem);
-            self.mailbox(&folder.mailbox, messages.map(|(path, item)| (path.display().to_string(), item, 1))).await?;
+            let messages = messages.map(|(path, item)| (path.display().to_string(), item.map(Some), 1));
+            self.mailbox(&folder.mailbox, messages).await?;
         }
         Ok(())
     }
@@ -83,14 +84,14 @@ impl Import<'_> {
     async fn mbox(&mut self, mails: &Mails) -> Result<(), String> {
         let outcome = &mut self.outcome;
         let mut problem = |path: &Path, why: &str| outcome.problem(path.display().to_string(), why);
-        let files = mbox::files(&mails.path, mails.mailbox.as_deref(), &mut problem);
+        let files = mbox_files::find(&mails.path, mails.mailbox.as_deref(), &mut problem);
         if files.is_empty() && self.outcome.problems.is_empty() {
             return Err(format!("there is no mbox in {}", mails.path.display()));
         }
         let length = |path: &PathBuf| path.metadata().map_or(0, |file| file.len());
         files.iter().for_each(|(_, path)| self.progress.expect(length(path)));
         for (mailbox, path) in files {
-            match mbox::Messages::open(&path) {
+            match mbox::Messages::open(&path, path == mails.path) {
                 Ok(messages) => self.mailbox(&mailbox, messages).await?,
                 Err(error) => self.outcome.problem(path.display().to_string(), error.to_string()),
             }
@@ -98,19 +99,25 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Imports messages into a mailbox: each with where it lies, and how much of the whole it is.
+    /// Imports messages into a mailbox: each with where it lies, and how much of the whole it is. Where there is none,
+    /// it was deleted.
     async fn mailbox(
         &mut self,
         mailbox: &str,
-        messages: impl Iterator<Item = (String, io::Result<Item>, u64)>,
+        messages: impl Iterator<Item = (String, io::Result<Option<Item>>, u64)>,
     ) -> Result<(), String> {
         self.progress.at(mailbox);
+        if let Some(why) = self.asked(&Ask::Make { mailbox: mailbox.to_owned() }).await? {
+            self.outcome.problem(mailbox, why);
+            return Ok(());
+        }
         let mut known = self.known(mailbox).await?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (place, item, part) in messages {
             match item {
-                Ok(item) if is_there(&mut known, &item) => self.outcome.there += 1,
-                Ok(item) => {
+                Ok(None) => self.outcome.deleted += 1,
+                Ok(Some(item)) if is_there(&mut known, &item) => self.outcome.there += 1,
+                Ok(Some(item)) => {
                     bytes += item.message.size;
                     batch.push((place, item));
                 }
@@ -165,7 +172,12 @@ impl Import<'_> {
             let put = Ask::Put { mailbox, flags, received: seconds.saturating_mul(1000), size };
             self.send(&put, message).await.map_err(|error| broken(&error))?;
         }
-        self.link.ask(&Ask::Commit).await?;
+        self.asked(&Ask::Commit).await
+    }
+
+    /// Why it was not done, where it is the matter of this message or mailbox alone.
+    async fn asked(&mut self, ask: &Ask) -> Result<Option<String>, String> {
+        self.link.ask(ask).await?;
         match self.link.told().await? {
             Tell::Refused { why, message: true } => Ok(Some(why)),
             other => accepted(other).map(|_| None),

@@ -1,6 +1,6 @@
 //! Writing a Maildir.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::export::Wanted;
 use super::flags::{self, KEYWORDS, Letters};
-use super::names;
+use super::{files, names};
 
 /// Stands in the names of what was exported.
 const OURS: &str = "wharfinger";
@@ -19,6 +19,8 @@ pub(super) struct Folder {
     letters: Letters,
     /// What it has, by UIDVALIDITY and UID.
     has: HashSet<(u32, u32)>,
+    /// What is shorter than its name says, as a machine leaves it that has lost its power.
+    damaged: HashMap<(u32, u32), PathBuf>,
 }
 
 /// A message that is being written.
@@ -48,29 +50,38 @@ pub(super) fn message_of(name: &str) -> Option<((u32, u32), u64)> {
 }
 
 impl Folder {
-    /// The Maildir at `path`, which is made if it is not there. `root` is whether it is no folder of another one.
-    pub(super) fn open(path: PathBuf, root: bool) -> io::Result<Folder> {
+    /// The Maildir at `path`, which is made if it is not there: the one at `top`, or a folder of that.
+    pub(super) fn open(top: &Path, path: PathBuf) -> io::Result<Folder> {
         for folder in ["cur", "new", "tmp"] {
-            fs::create_dir_all(path.join(folder))?;
+            files::make_folder(top, &path.join(folder))?;
         }
-        if !root {
+        if path != top {
             // Maildir++ tells folders from the whole by it.
-            File::options().append(true).create(true).open(path.join("maildirfolder"))?;
+            files::open(&path.join("maildirfolder"), File::options().append(true).create(true), false)?;
         }
-        let mut has = HashSet::new();
+        let (mut has, mut damaged) = (HashSet::new(), HashMap::new());
         for folder in ["tmp", "cur", "new"] {
             for entry in fs::read_dir(path.join(folder))? {
                 let entry = entry?;
-                let Some((message, size)) = message_of(&entry.file_name().to_string_lossy()) else { continue };
-                // Left by an export that was interrupted, or by a machine.
-                if folder == "tmp" || entry.metadata()?.len() != size {
+                let name = entry.file_name();
+                let Some((message, size)) = message_of(&name.to_string_lossy()) else {
+                    if folder == "tmp" && name == KEYWORDS {
+                        fs::remove_file(entry.path())?;
+                    }
+                    continue;
+                };
+                let length = entry.metadata()?.len();
+                if folder == "tmp" {
+                    // Left by an export that was interrupted.
                     fs::remove_file(entry.path())?;
-                } else {
+                } else if length == size {
                     has.insert(message);
+                } else if length < size {
+                    damaged.insert(message, entry.path());
                 }
             }
         }
-        Ok(Folder { letters: Letters::read(&path), path, has })
+        Ok(Folder { letters: Letters::read(&path), path, has, damaged })
     }
 
     /// Whether it has a message.
@@ -85,13 +96,13 @@ impl Folder {
         if self.letters != before {
             // Known before a name uses it.
             let new = self.path.join("tmp").join(KEYWORDS);
-            fs::write(&new, self.letters.text())?;
+            File::create_new(&new)?.write_all(self.letters.text().as_bytes())?;
             fs::rename(new, self.path.join(KEYWORDS))?;
         }
         let (seconds, size) = (wanted.held.received.div_euclid(1000), wanted.held.size);
         let name = format!("{seconds}.V{}U{}.{OURS},S={size}", wanted.uidvalidity, wanted.held.uid);
         let temporary = self.path.join("tmp").join(&name);
-        let file = File::create(&temporary)?;
+        let file = File::create_new(&temporary)?;
         Ok((Writing { file, temporary, place: self.path.join("cur").join(format!("{name}:2,{info}")) }, left_out))
     }
 
@@ -100,7 +111,10 @@ impl Folder {
         let Writing { file, temporary, place } = writing;
         file.set_modified(time(wanted.held.received))?;
         drop(file);
-        fs::rename(temporary, place)
+        // Not before there is a whole one to take its place, and of the same name it does so itself.
+        let damaged = self.damaged.remove(&(wanted.uidvalidity, wanted.held.uid)).filter(|damaged| *damaged != place);
+        fs::rename(temporary, place)?;
+        damaged.map_or(Ok(()), fs::remove_file)
     }
 }
 
@@ -118,7 +132,52 @@ fn time(milliseconds: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::Held;
     use super::*;
+
+    #[test]
+    fn what_was_changed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let cur = folder.path().join("cur");
+        let write = |uid: u32, flag: &str| {
+            let (hash, flags) = (String::new(), vec![flag.to_owned()]);
+            let wanted = Wanted { uidvalidity: 5, held: Held { uid, hash, received: 0, flags, size: 7 } };
+            let mut maildir = Folder::open(folder.path(), folder.path().to_owned()).unwrap();
+            if maildir.has((5, uid)) {
+                return false;
+            }
+            let mut writing = maildir.begin(&wanted).unwrap().0;
+            writing.write(b"A: b\r\n\r").unwrap();
+            maildir.end(writing, &wanted).unwrap();
+            true
+        };
+        assert!(write(1, "word") && !write(1, "word"));
+        assert!(write(2, "\\Seen") && write(3, "\\Seen"));
+        for (name, content) in
+            [("0.V5U2.wharfinger,S=7:2,S", "longer, by somebody"), ("0.V5U3.wharfinger,S=7:2,S", "cut")]
+        {
+            fs::write(cur.join(name), content).unwrap();
+        }
+        fs::write(folder.path().join("tmp/0.V5U9.wharfinger,S=7"), "").unwrap();
+        fs::write(folder.path().join("tmp").join(KEYWORDS), "").unwrap();
+        assert!(write(4, "another"), "whatever was left by one that was interrupted");
+        assert_eq!(
+            (fs::read_dir(&cur).unwrap().count(), fs::read_dir(folder.path().join("tmp")).unwrap().count()),
+            (4, 0)
+        );
+        assert!(write(2, "\\Flagged") && write(3, "\\Flagged"), "they are not what is here");
+        let mut names: Vec<String> =
+            fs::read_dir(cur).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let expected = [
+            "1.wharfinger,S=7:2,a",
+            "2.wharfinger,S=7:2,F",
+            "2.wharfinger,S=7:2,S",
+            "3.wharfinger,S=7:2,F",
+            "4.wharfinger,S=7:2,b",
+        ];
+        assert_eq!(names, expected.map(|name| format!("0.V5U{name}")));
+    }
 
     #[test]
     fn names_tell_the_message() {

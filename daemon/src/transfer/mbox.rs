@@ -1,61 +1,23 @@
 //! Reading mbox files: mboxrd and mboxo with their quoted `>From `, those with a Content-Length, and our own.
 
-use std::fs::{self, File};
+use std::cmp::Ordering;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::files;
 use super::import::Item;
-use super::mbox_head::{self, Head, Mark};
-use super::message::{Coming, Ends};
-use super::{flags, names};
+use super::mbox_head::{self, Fields, Head, Mark};
+use super::mbox_separator::{self, Separators};
+use super::message::{Coming, Ends, Message};
 
-/// The most folders inside each other.
-const DEPTH: usize = 32;
 /// The longest line that is looked at as a whole, and the longest header.
 const LINE: u64 = 64 << 10;
 const HEADER: usize = 1 << 20;
 
-/// The mbox files at `root`, a file or a folder of them, each with its mailbox. What is none is told to `problem`.
-pub(super) fn files(root: &Path, top: Option<&str>, problem: &mut impl FnMut(&Path, &str)) -> Vec<(String, PathBuf)> {
-    if !root.is_dir() {
-        return vec![(top.unwrap_or("INBOX").to_owned(), root.to_owned())];
-    }
-    let mut found = Vec::new();
-    let mut waiting: Vec<(PathBuf, Vec<String>)> = vec![(root.to_owned(), Vec::new())];
-    while let Some((path, levels)) = waiting.pop() {
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) => {
-                problem(&path, &error.to_string());
-                continue;
-            }
-        };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is = |what: fn(&fs::FileType) -> bool| entry.file_type().is_ok_and(|kind| what(&kind));
-            if is(fs::FileType::is_dir) && levels.len() < DEPTH {
-                // Thunderbird keeps what is below `x` in `x.sbd`.
-                let level = name.strip_suffix(".sbd").unwrap_or(&name).to_owned();
-                waiting.push((entry.path(), [&levels[..], &[level]].concat()));
-            } else if is(fs::FileType::is_file) && begins_as_mbox(&entry.path()) {
-                let level = name.strip_suffix(".mbox").unwrap_or(&name);
-                let levels = levels.iter().map(String::as_str).chain([level]);
-                found.push((names::mailbox(top.unwrap_or_default(), levels), entry.path()));
-            } else if !name.starts_with('.') && !name.ends_with(".msf") && entry.metadata().is_ok_and(|it| it.len() > 0)
-            {
-                problem(&entry.path(), "it is no mbox");
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn begins_as_mbox(path: &Path) -> bool {
-    let mut start = [0; 5];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"From "
-}
+/// What is said of a message that an export did not write to its end.
+const CUT_OFF: &str = "it is cut off";
 
 /// The messages of one file.
 pub(super) struct Messages {
@@ -67,6 +29,8 @@ pub(super) struct Messages {
     within: bool,
     /// The separator of the next message, when it was read already.
     separator: Option<Vec<u8>>,
+    /// As the first one shows.
+    separators: Option<Separators>,
     /// When the file was changed.
     seconds: i64,
     ended: bool,
@@ -76,20 +40,43 @@ pub(super) struct Messages {
 pub(super) struct Lying {
     /// Where its separator begins.
     pub(super) start: u64,
-    pub(super) separator: Vec<u8>,
-    pub(super) mark: Option<Mark>,
-    pub(super) item: io::Result<Item>,
+    pub(super) own: Own,
+    /// `None` where it was deleted, as Thunderbird does until it compacts.
+    pub(super) item: io::Result<Option<Item>>,
+}
+
+/// What an export has to do with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// It has written it, and all of it is there.
+    Whole(Mark),
+    /// It was interrupted while it wrote it: that is where the file ends.
+    Begun,
+    /// It has written it, and another program has made something else of it.
+    Changed,
+    /// It has not written it.
+    Foreign,
+    /// It is no message, but where servers keep what they know of a folder.
+    Internal,
+}
+
+/// How far a message goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    At(u64),
+    Separator,
+    /// To a separator, or what there is of one: an export wrote it.
+    Export,
 }
 
 impl Messages {
-    pub(super) fn open(path: &Path) -> io::Result<Messages> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
+    /// Opens a file, by a link only if it is `named`.
+    pub(super) fn open(path: &Path, named: bool) -> io::Result<Messages> {
+        let file = files::read(path, named)?;
         let seconds = file.metadata()?.mtime();
         let file = BufReader::with_capacity(LINE as usize, file);
-        Ok(Messages { file, path: path.to_owned(), at: 0, within: false, separator: None, seconds, ended: false })
+        let (path, separators) = (path.to_owned(), None);
+        Ok(Messages { file, path, at: 0, within: false, separator: None, separators, seconds, ended: false })
     }
 
     /// The next message with where it lies; `None` at the end, or behind what is no mbox.
@@ -102,23 +89,25 @@ impl Messages {
             Ok(None) => return None,
             Err(error) => {
                 self.ended = true;
-                return Some(Lying { start: self.at, separator: Vec::new(), mark: None, item: Err(error) });
+                return Some(Lying { start: self.at, own: Own::Foreign, item: Err(error) });
             }
         };
         let start = self.at - separator.len() as u64;
-        let mut mark = None;
         if !separator.starts_with(b"From ") {
             self.ended = true;
-            let item = Err(io::Error::other("it is no mbox from here on"));
-            return Some(Lying { start, separator, mark, item });
+            let (own, why) = if mbox_separator::begins_as_ours(&separator) {
+                (Own::Begun, CUT_OFF)
+            } else {
+                (Own::Foreign, "it is no mbox from here on")
+            };
+            return Some(Lying { start, own, item: Err(io::Error::other(why)) });
         }
-        let item = self.message(&separator, &mut mark);
-        Some(Lying { start, separator, mark, item })
-    }
-
-    /// Where the next message begins, behind one that was read.
-    pub(super) fn start_of_next(&self) -> u64 {
-        self.at - self.separator.as_ref().map_or(0, Vec::len) as u64
+        self.separators.get_or_insert_with(|| Separators::of(&separator));
+        let (own, item) = self.message(&separator).unwrap_or_else(|error| {
+            self.ended = true;
+            (Own::Foreign, Err(error))
+        });
+        Some(Lying { start, own, item })
     }
 
     /// The line that comes next and is not empty: the separator, if this is an mbox.
@@ -145,51 +134,78 @@ impl Messages {
         Ok(length > 0)
     }
 
-    fn message(&mut self, separator: &[u8], mark: &mut Option<Mark>) -> io::Result<Item> {
+    /// Reads a message behind its separator. The outer error is that of the file.
+    fn message(&mut self, separator: &[u8]) -> io::Result<(Own, io::Result<Option<Item>>)> {
         let mut line = Vec::new();
         while self.within && self.line(&mut line, u64::MAX)? {}
+        let start = self.at;
+        let ours = mbox_separator::is_ours(separator);
+        if let Some((own, item)) = self.exported(separator)?.filter(|(own, _)| ours || *own != Own::Begun) {
+            return Ok((own, item));
+        }
+        self.file.seek(SeekFrom::Start(start))?;
+        (self.at, self.within, self.separator) = (start, false, None);
         let mut head = Head::default();
-        if self.line(&mut line, u64::MAX)? {
-            *mark = mbox_head::mark(&line);
-        }
-        let (mut coming, ours) = match mark {
-            Some(mark) => {
-                for _ in 0..mbox_head::FIELDS_BEHIND {
-                    self.line(&mut line, u64::MAX)?;
-                    head.bytes.extend_from_slice(&line);
-                }
-                line.clear();
-                (Coming::of_size(if mark.raw { Ends::Keep } else { Ends::Complete }, mark.size), true)
-            }
-            None => (Coming::new(Ends::AsTheFirst), false),
-        };
-        let blank = if ours { false } else { self.head(line, &mut head)? };
-        let fields = head.fields();
-        if !ours {
-            coming.write(&fields.kept)?;
-        }
-        match fields.length.and_then(|length| self.at.checked_add(length)).filter(|&end| !ours && self.fits(end)) {
+        let blank = self.head(&mut head)?;
+        let fields = head.fields(ours);
+        let mut coming = Coming::new(fields.mark.map_or(Ends::AsTheFirst, |mark| mark.ends()));
+        coming.write(&fields.kept)?;
+        match fields.length.and_then(|length| self.at.checked_add(length)).filter(|&end| self.fits(end)) {
             Some(end) => self.counted(&mut coming, end)?,
-            None => self.content(&mut coming, u64::MAX, true, blank)?,
+            None => self.content(&mut coming, Extent::Separator, true, blank)?,
         }
-        let seconds = mbox_head::date(separator).or(fields.received).unwrap_or(self.seconds);
-        let flags = flags::of_mbox(&fields.status, &fields.more_status, &fields.keywords);
-        Ok(Item::new(coming.finish()?, flags, seconds))
+        let message = coming.finish()?;
+        let own = match fields.mark {
+            Some(mark) if mark.size == message.size => Own::Whole(mark),
+            Some(_) => Own::Changed,
+            None if fields.internal => Own::Internal,
+            None => Own::Foreign,
+        };
+        Ok((own, Ok(self.item(separator, message, &fields))))
     }
 
-    /// Reads a header, of which the first line was read already; whether an empty line ends it.
-    fn head(&mut self, mut line: Vec<u8>, head: &mut Head) -> io::Result<bool> {
-        let mut begins = true;
-        loop {
+    fn item(&self, separator: &[u8], message: Message, fields: &Fields) -> Option<Item> {
+        let seconds = mbox_separator::date(separator).or(fields.received).or(fields.date).unwrap_or(self.seconds);
+        fields.flags().map(|flags| Item::new(message, flags, seconds))
+    }
+
+    /// Reads a message that lies as an export wrote it, or the start of one; `None` is anything else.
+    fn exported(&mut self, separator: &[u8]) -> io::Result<Option<(Own, io::Result<Option<Item>>)>> {
+        let begun = || Ok(Some((Own::Begun, Err(io::Error::other(CUT_OFF)))));
+        let (mut line, mut head) = (Vec::new(), Head::default());
+        for field in mbox_head::OURS {
+            self.line(&mut line, u64::MAX)?;
+            let length = line.len().min(field.len());
+            if line[..length] != field.as_bytes()[..length] {
+                return Ok(None);
+            }
+            if line.last() != Some(&b'\n') {
+                return if self.file.fill_buf()?.is_empty() { begun() } else { Ok(None) };
+            }
             head.bytes.extend_from_slice(&line);
-            if line.is_empty() || begins && is_blank(&line) {
-                return Ok(!line.is_empty());
+        }
+        let fields = head.fields(true);
+        let Some(mark) = fields.mark else { return Ok(None) };
+        let mut coming = Coming::of_size(mark.ends(), mark.size);
+        self.content(&mut coming, Extent::Export, true, false)?;
+        match coming.against_its_size() {
+            Ordering::Equal => Ok(Some((Own::Whole(mark), Ok(self.item(separator, coming.finish()?, &fields))))),
+            Ordering::Less if self.separator.is_none() => begun(),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads a header; whether an empty line ends it.
+    fn head(&mut self, head: &mut Head) -> io::Result<bool> {
+        let (mut line, mut begins) = (Vec::new(), true);
+        while head.bytes.len() <= HEADER && self.line(&mut line, u64::MAX)? {
+            head.bytes.extend_from_slice(&line);
+            if begins && is_blank(&line) {
+                return Ok(true);
             }
             begins = !self.within;
-            if head.bytes.len() > HEADER || !self.line(&mut line, u64::MAX)? {
-                return Ok(false);
-            }
         }
+        Ok(false)
     }
 
     /// Whether a message may end there: at the file's end, or before a separator.
@@ -203,6 +219,20 @@ impl Messages {
         within && (rest.is_empty() || b"From ".starts_with(&rest[..rest.len().min(5)]) && rest.len() >= 5)
     }
 
+    /// Whether a line behind an empty one is a separator.
+    fn separates(&self, line: &[u8]) -> bool {
+        let is_mozilla = || {
+            let mut next = [0; mbox_head::MOZILLA.len()];
+            self.file.get_ref().read_exact_at(&mut next, self.at).is_ok() && next == *mbox_head::MOZILLA
+        };
+        self.separators.is_some_and(|separators| separators.has(line, is_mozilla))
+    }
+
+    /// Whether a line is what an interrupted export has written of a separator.
+    fn begins_separator(&mut self, line: &[u8]) -> io::Result<bool> {
+        Ok(self.within && mbox_separator::is_ours(line) && self.file.fill_buf()?.is_empty())
+    }
+
     /// Reads a body of known length. Whoever counts need not quote: where a line that should be quoted is not, none is.
     fn counted(&mut self, coming: &mut Coming, end: u64) -> io::Result<()> {
         let (start, mut line, mut quoted, mut begins) = (self.at, Vec::new(), true, true);
@@ -212,17 +242,21 @@ impl Messages {
         }
         self.file.seek(SeekFrom::Start(start))?;
         (self.at, self.within) = (start, false);
-        self.content(coming, end, quoted, false)?;
+        self.content(coming, Extent::At(end), quoted, false)?;
         self.within = false;
         Ok(())
     }
 
-    /// Reads content up to `end`, or up to a separator. `blank` is whether the line before is empty.
-    fn content(&mut self, coming: &mut Coming, end: u64, quoted: bool, mut blank: bool) -> io::Result<()> {
-        let counted = end != u64::MAX;
+    /// Reads content. `blank` is whether the line before is empty.
+    fn content(&mut self, coming: &mut Coming, extent: Extent, quoted: bool, mut blank: bool) -> io::Result<()> {
+        let (counted, end) = match extent {
+            Extent::At(end) => (true, end),
+            _ => (false, u64::MAX),
+        };
         let (mut line, mut held, mut begins) = (Vec::new(), Vec::new(), !self.within);
         while self.line(&mut line, end)? {
-            if !counted && begins && (blank || !held.is_empty()) && mbox_head::is_separator(&line) {
+            let parted = !counted && begins && (blank || !held.is_empty());
+            if parted && (self.separates(&line) || extent == Extent::Export && self.begins_separator(&line)?) {
                 self.separator = Some(line);
                 return Ok(());
             }
@@ -244,11 +278,14 @@ impl Messages {
 }
 
 impl Iterator for Messages {
-    type Item = (String, io::Result<Item>, u64);
+    type Item = (String, io::Result<Option<Item>>, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
         let before = self.at;
-        let lying = self.read()?;
+        let mut lying = self.read()?;
+        while lying.own == Own::Internal {
+            lying = self.read()?;
+        }
         Some((format!("{} at byte {}", self.path.display(), lying.start), lying.item, self.at - before))
     }
 }

@@ -1,12 +1,21 @@
-//! What stands before a message in an mbox: its separator, our mark, and the fields that tell its state.
+//! What stands before a message in an mbox, behind its separator: our mark, and the fields that tell its state.
 
+use time::OffsetDateTime;
+
+use super::flags;
+use super::message::Ends;
 use time::format_description::well_known::Rfc2822;
-use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
 /// The field by which an export marks its messages, the first of each.
-pub(super) const MARK: &str = "X-Wharfinger";
-/// The lines of ours that follow the mark: Status, X-Status and X-Keywords.
-pub(super) const FIELDS_BEHIND: usize = 3;
+const MARK: &str = "X-Wharfinger";
+/// How the lines begin that an export puts before a message.
+pub(super) const OURS: [&str; 4] = ["X-Wharfinger: ", "Status: ", "X-Status: ", "X-Keywords: "];
+
+/// How the fields begin in which Thunderbird keeps a message's state, the first of each.
+pub(super) const MOZILLA: &[u8; 10] = b"X-Mozilla-";
+
+/// The subject of what is no message, but a folder's data.
+const INTERNAL: &str = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
 
 /// Which message it is, as an export has marked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,57 +35,20 @@ impl std::fmt::Display for Mark {
     }
 }
 
+impl Mark {
+    /// What is done about the line ends of what it stands before.
+    pub(super) fn ends(&self) -> Ends {
+        if self.raw { Ends::Keep } else { Ends::Complete }
+    }
+}
+
 /// Reads a mark.
-pub(super) fn mark(line: &[u8]) -> Option<Mark> {
+fn mark(line: &[u8]) -> Option<Mark> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.strip_prefix(MARK)?.strip_prefix(": ")?.split_whitespace();
     let (uidvalidity, uid) = words.next()?.split_once('.')?;
     let (size, raw) = (words.next()?.parse().ok()?, words.next() == Some("raw"));
     line.ends_with('\n').then_some(Mark { uidvalidity: uidvalidity.parse().ok()?, uid: uid.parse().ok()?, size, raw })
-}
-
-/// Whether a line behind an empty one separates messages: it has a date, as no sentence that begins with "From" has.
-pub(super) fn is_separator(line: &[u8]) -> bool {
-    line.starts_with(b"From ") && date(line).is_some()
-}
-
-/// The date in a separator, in seconds since the Unix epoch: month, day, time and year in whatever order, UTC unless it
-/// tells its zone.
-pub(super) fn date(line: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(line.get(5..)?).ok()?;
-    let words: Vec<&str> = text.split([' ', '\t', ',', '\r', '\n']).filter(|word| !word.is_empty()).collect();
-    let month = |word: &&str| {
-        let names = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-        names.iter().position(|name| name.eq_ignore_ascii_case(word))
-    };
-    let at = words.iter().rposition(|word| month(word).is_some())?;
-    let month = Month::try_from(u8::try_from(month(&words[at])? + 1).ok()?).ok()?;
-    let day_of = |at: Option<usize>| words.get(at?)?.parse::<u8>().ok().filter(|day| (1..=31).contains(day));
-    let day = day_of(at.checked_add(1)).or_else(|| day_of(at.checked_sub(1)))?;
-    let behind = &words[at.saturating_sub(2)..];
-    let clock = behind.iter().find_map(|word| clock(word))?;
-    let year = behind.iter().filter(|word| word.len() == 4).find_map(|word| word.parse::<u16>().ok())?;
-    let date = Date::from_calendar_date(i32::from(year), month, day).ok()?;
-    let zone = behind.iter().find_map(|word| zone(word)).unwrap_or(UtcOffset::UTC);
-    Some(OffsetDateTime::new_in_offset(date, clock, zone).unix_timestamp())
-}
-
-fn clock(word: &str) -> Option<Time> {
-    let mut parts = word.split(':');
-    let (hour, minute) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let second = parts.next().map_or(Ok(0), str::parse).ok()?;
-    // A leap second is none to the clock of Unix.
-    Time::from_hms(hour, minute, if second == 60 { 59 } else { second }).ok()
-}
-
-fn zone(word: &str) -> Option<UtcOffset> {
-    let sign = match word.get(..1)? {
-        "+" => 1,
-        "-" => -1,
-        _ => return None,
-    };
-    let digits: i32 = word.get(1..).filter(|digits| digits.len() == 4)?.parse().ok()?;
-    UtcOffset::from_whole_seconds(sign * (digits / 100 * 3600 + digits % 100 * 60)).ok()
 }
 
 /// A header as it was read.
@@ -88,40 +60,80 @@ pub(super) struct Head {
 /// What a header says of the message's state, and the rest of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
+    pub(super) mark: Option<Mark>,
     pub(super) kept: Vec<u8>,
     pub(super) status: String,
     pub(super) more_status: String,
     pub(super) keywords: String,
+    /// What Thunderbird keeps of its state, where its fields stand first.
+    pub(super) mozilla: Option<u32>,
+    pub(super) mozilla_keys: String,
     pub(super) length: Option<u64>,
-    /// The date of the newest Received field, in seconds since the Unix epoch.
+    /// Whether it is no message, but where servers of the University of Washington's line keep what they know.
+    pub(super) internal: bool,
+    /// The date of the newest Received field, in seconds since the Unix epoch, and that of the Date field.
     pub(super) received: Option<i64>,
+    pub(super) date: Option<i64>,
 }
 
 impl Head {
-    /// Takes out the fields that mbox programs have put in.
-    pub(super) fn fields(&self) -> Fields {
-        let mut fields = Fields::default();
-        let mut rest = &self.bytes[..];
+    /// Takes out the fields that mbox programs have put in; `ours` is whether one of them may be an export.
+    pub(super) fn fields(&self, ours: bool) -> Fields {
+        let first = &self.bytes[..field_end(&self.bytes)];
+        let mut fields = Fields { mark: mark(first).filter(|_| ours), ..Fields::default() };
+        let mut rest = if fields.mark.is_some() { &self.bytes[first.len()..] } else { &self.bytes[..] };
+        // A field of Thunderbird's below others came with the message, from whoever sent it.
+        let mut leading = true;
+        let (mut data, mut named) = (false, false);
         while !rest.is_empty() {
             let (field, after) = rest.split_at(field_end(rest));
             rest = after;
             let text = String::from_utf8_lossy(field);
             let (name, value) = text.split_once(':').unwrap_or_default();
             let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
+            let name = name.to_ascii_lowercase();
+            leading &= name.starts_with("x-mozilla-") || matches!(&*name, "x-account-key" | "x-uidl");
+            match name.as_str() {
+                "x-mozilla-status" if leading => fields.mozilla = u32::from_str_radix(value, 16).ok(),
+                "x-mozilla-keys" if leading => value.clone_into(&mut fields.mozilla_keys),
+                "x-mozilla-status2" if leading => {}
                 "status" => value.clone_into(&mut fields.status),
                 "x-status" => value.clone_into(&mut fields.more_status),
                 "x-keywords" => value.clone_into(&mut fields.keywords),
                 "content-length" => fields.length = value.parse().ok(),
-                "x-uid" | "x-imap" | "x-imapbase" => {}
+                "x-imap" => data = true,
+                "x-uid" | "x-imapbase" => {}
+                "subject" => {
+                    fields.kept.extend_from_slice(field);
+                    named |= value == INTERNAL;
+                }
+                // Mutt adds them to what it writes anew.
+                "lines" if fields.mark.is_some() => {}
                 "received" => {
                     fields.kept.extend_from_slice(field);
-                    fields.received = fields.received.or_else(|| received(value));
+                    let newest = || value.rsplit_once(';').and_then(|(_, moment)| date(moment));
+                    fields.received = fields.received.or_else(newest);
+                }
+                "date" => {
+                    fields.kept.extend_from_slice(field);
+                    fields.date = fields.date.or_else(|| date(value));
                 }
                 _ => fields.kept.extend_from_slice(field),
             }
         }
+        fields.internal = data && named;
         fields
+    }
+}
+
+impl Fields {
+    /// The flags they mean; `None` where the message was deleted, and awaits that its folder is compacted.
+    pub(super) fn flags(&self) -> Option<Vec<String>> {
+        let mut flags = flags::of_mbox(&self.status, &self.more_status, &self.keywords, self.mark.is_some());
+        if let Some(state) = self.mozilla {
+            flags.extend(flags::of_mozilla(state, &self.mozilla_keys)?);
+        }
+        Some(flags)
     }
 }
 
@@ -137,9 +149,8 @@ fn field_end(header: &[u8]) -> usize {
     header.len()
 }
 
-/// The date behind the semicolon (RFC 5321 §4.4).
-fn received(value: &str) -> Option<i64> {
-    let (_, date) = value.rsplit_once(';')?;
-    let date = date.split('(').next()?.split_whitespace().collect::<Vec<_>>().join(" ");
+/// A date as mail writes it (RFC 5322 §3.3), in seconds since the Unix epoch.
+fn date(value: &str) -> Option<i64> {
+    let date = value.split('(').next()?.split_whitespace().collect::<Vec<_>>().join(" ");
     OffsetDateTime::parse(&date, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp)
 }

@@ -11,11 +11,11 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::export::Wanted;
+use super::mbox::{self, Own};
 use super::mbox_head::Mark;
-use super::{flags, mbox};
+use super::mbox_separator::FROM;
+use super::{files, flags, names};
 
-/// Who our separators say that messages are from.
-const FROM: &str = "From wharfinger ";
 /// Up to this size a message is held in memory.
 const IN_MEMORY: usize = 256 << 10;
 /// The longest piece of a line that is looked at.
@@ -39,44 +39,46 @@ pub(super) struct Writing {
 
 /// Where the mbox file of a mailbox lies in the folder `root`.
 pub(super) fn place(root: &Path, mailbox: &str) -> PathBuf {
-    root.join(format!("{mailbox}.mbox"))
+    let levels: Vec<_> = mailbox.split('/').map(names::plain).collect();
+    root.join(format!("{}.mbox", levels.join("/")))
 }
 
 impl Mbox {
-    /// The file at `path`, which is made if it is not there.
+    /// The file at `path`, which is made if it is not there, and below the folder `root` if there is one.
     ///
     /// # Errors
     /// Also when it has other mail than what was exported.
-    pub(super) fn open(path: &Path) -> io::Result<Mbox> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+    pub(super) fn open(root: Option<&Path>, path: &Path) -> io::Result<Mbox> {
+        match (root, path.parent()) {
+            (Some(root), Some(folder)) => files::make_folder(root, folder)?,
+            (None, Some(folder)) => fs::create_dir_all(folder)?,
+            (_, None) => {}
         }
-        let file = File::options().read(true).append(true).create(true).open(path)?;
-        let (mut has, mut whole) = (HashSet::new(), 0);
-        let mut messages = mbox::Messages::open(path)?;
-        let mut cut = false;
+        let file = files::open(path, File::options().read(true).append(true).create(true), root.is_none())?;
+        let (mut has, mut begun) = (HashSet::new(), None);
+        let mut messages = mbox::Messages::open(path, root.is_none())?;
         while let Some(lying) = messages.read() {
-            match (lying.mark, lying.item) {
-                (Some(mark), Ok(_)) if !cut => {
+            match (lying.own, lying.item) {
+                (Own::Whole(mark), _) => {
                     has.insert((mark.uidvalidity, mark.uid));
-                    whole = messages.start_of_next();
                 }
-                // A fault of the disk is no reason to cut anything off.
-                (_, Err(error)) if error.kind() != io::ErrorKind::Other => return Err(error),
-                _ if cut || !is_ours(&lying.separator) => {
+                (Own::Begun, _) => begun = Some(lying.start),
+                // It stays, and is written once more as it is here.
+                (Own::Changed, _) => {}
+                (Own::Foreign, Err(error)) if error.kind() != io::ErrorKind::Other => return Err(error),
+                (Own::Foreign | Own::Internal, _) => {
                     let why = "it has other mail than what was exported; name another file, or move this one away";
                     return Err(io::Error::other(why));
                 }
-                _ => cut = true,
             }
         }
-        // What an interrupted export has left begins where the last whole message ends.
-        file.set_len(whole)?;
-        let mut end = [b'\n'; 2];
-        if whole > 0 {
-            file.read_exact_at(&mut end, whole.saturating_sub(2))?;
+        if let Some(start) = begun {
+            file.set_len(start)?;
         }
-        // It may have been interrupted just before the empty line that parts messages.
+        let length = file.metadata()?.len();
+        let (mut end, known) = ([b'\n'; 2], length.min(2));
+        file.read_exact_at(&mut end[2 - known as usize..], length - known)?;
+        // It may have been interrupted just before the empty line that parts messages, or another program leaves none.
         let there = end.iter().rev().take_while(|&&byte| byte == b'\n').count();
         let mut file = BufWriter::new(file);
         file.write_all(&b"\n\n"[there..])?;
@@ -156,11 +158,6 @@ impl Writing {
         }
         self.spool.write_all(bytes)
     }
-}
-
-/// Whether a separator, or what was written of it, is ours.
-fn is_ours(separator: &[u8]) -> bool {
-    separator.starts_with(FROM.as_bytes()) || FROM.as_bytes().starts_with(separator)
 }
 
 /// A date as separators have it: that of C's asctime, in UTC.

@@ -1,5 +1,6 @@
 //! A message on its way into the store, its line ends made those of mail.
 
+use std::cmp::Ordering;
 use std::io::{self, Read, Seek, Write};
 
 use tempfile::SpooledTempFile;
@@ -81,14 +82,17 @@ impl Coming {
         self.content.write_all(own)
     }
 
-    /// The message, when it is whole.
-    ///
-    /// # Errors
-    /// When it does not have the size it should have.
-    pub(super) fn finish(mut self) -> io::Result<Message> {
-        if self.limit.is_some_and(|limit| limit != self.size || self.beyond > 2) {
-            return Err(io::Error::other("it is cut off, or was changed since it was exported"));
+    /// Whether it has the size it should have, or how it differs. One that should have none in particular has it.
+    pub(super) fn against_its_size(&self) -> Ordering {
+        match self.limit {
+            Some(limit) if self.size < limit => Ordering::Less,
+            Some(_) if self.beyond > 2 => Ordering::Greater,
+            _ => Ordering::Equal,
         }
+    }
+
+    /// The message, when it is whole.
+    pub(super) fn finish(mut self) -> io::Result<Message> {
         self.content.rewind()?;
         Ok(Message { content: self.content, size: self.size, hash: short_hash(self.hasher.finalize().as_bytes()) })
     }
@@ -115,6 +119,9 @@ mod tests {
     fn stored(pieces: &[&[u8]], mut coming: Coming) -> io::Result<Vec<u8>> {
         for piece in pieces {
             coming.write(piece)?;
+        }
+        if coming.against_its_size() != Ordering::Equal {
+            return Err(io::Error::other("it has another size"));
         }
         let mut message = coming.finish()?;
         let mut content = Vec::new();

@@ -9,13 +9,16 @@
 //! at any moment is simply run again.
 
 mod export;
+mod files;
 mod flags;
 mod frames;
 mod import;
 mod maildir;
 mod maildir_write;
 mod mbox;
+mod mbox_files;
 mod mbox_head;
+mod mbox_separator;
 #[cfg(test)]
 mod mbox_tests;
 mod mbox_write;
@@ -49,6 +52,8 @@ struct Outcome {
     done: u64,
     /// Messages that were there already.
     there: u64,
+    /// Messages that lay in a file, and were deleted.
+    deleted: u64,
     /// Files, folders and messages that could not be transferred, and why.
     problems: Vec<(String, String)>,
     /// How many more there were.
@@ -65,15 +70,20 @@ impl Outcome {
     }
 
     fn tell(&self, deed: &str, json: bool) -> ExitCode {
-        let Outcome { done, there, problems, more } = self;
+        let Outcome { done, there, deleted, problems, more } = self;
         if json {
             let problems: Vec<_> = problems.iter().map(|(what, why)| json!({ "what": what, "why": why })).collect();
             commands::print(&format!(
                 "{}\n",
-                json!({ deed: done, "there": there, "problems": problems, "more": more })
+                json!({ deed: done, "there": there, "deleted": deleted, "problems": problems, "more": more })
             ));
         } else {
             commands::print(&format!("{done} messages {deed}, {there} were there already\n"));
+            if *deleted > 0 {
+                commands::print(&format!(
+                    "{deleted} messages left out, which were deleted and not yet compacted away\n"
+                ));
+            }
             for (what, why) in problems {
                 commands::print(&format!("{}: {}\n", commands::printable(what), commands::printable(why)));
             }

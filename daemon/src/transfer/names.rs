@@ -67,6 +67,14 @@ pub(super) fn encode(level: &str) -> String {
     encoded
 }
 
+/// A level of a name as it is, unless that would be read as an encoded one.
+pub(super) fn plain(level: &str) -> String {
+    match decode(level) {
+        Some(other) if other != level => level.replace('&', "&-"),
+        _ => level.to_owned(),
+    }
+}
+
 /// The decoded name; `None` where it is not encoded so.
 fn decode(name: &str) -> Option<String> {
     let mut decoded = String::new();
@@ -102,8 +110,12 @@ mod tests {
         ] {
             assert_eq!((encode(name).as_str(), decode(encoded).as_deref()), (encoded, Some(name)));
         }
-        for plain in ["a & b", "&!-", "&AA-", "&2D0-"] {
+        for plain in ["a & b", "&&-", "&!-", "&AA-", "&2D0-"] {
             assert_eq!(decode(plain), None, "{plain}");
+            assert_eq!(super::plain(plain), plain);
+        }
+        for name in ["a&APw-", "a&-b", "a"] {
+            assert_eq!(decode(&plain(name)).as_deref(), Some(name), "{name}");
         }
     }
 

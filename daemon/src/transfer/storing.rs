@@ -55,6 +55,10 @@ impl Storing {
             Ask::Put { mailbox, flags, received, size } => {
                 return self.take(&mailbox, flags, Timestamp(received), size).await;
             }
+            Ask::Make { mailbox } => match self.mail.open(&mailbox).await {
+                Err(Error::NotFound) => make(&self.mail, &mailbox).await,
+                other => other.map(drop),
+            },
             Ask::Commit => match self.coming.take() {
                 Some(Ok(append)) => append.commit().await.map(drop),
                 Some(Err(error)) => Err(error),
@@ -161,10 +165,15 @@ async fn begin(mail: &Mail, mailbox: &str) -> Result<Append, Error> {
         Err(Error::NotFound) => {}
         other => return other,
     }
-    match mail.create(mailbox, None).await {
-        Ok(_) => mail.subscribe(mailbox, true).await?,
-        Err(Error::Exists) => {}
-        Err(error) => return Err(error),
-    }
+    make(mail, mailbox).await?;
     mail.append(mailbox).await
+}
+
+/// Makes a mailbox that is not there.
+async fn make(mail: &Mail, mailbox: &str) -> Result<(), Error> {
+    match mail.create(mailbox, None).await {
+        Ok(_) => mail.subscribe(mailbox, true).await,
+        Err(Error::Exists) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
