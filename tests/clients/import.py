@@ -276,7 +276,7 @@ def main():
             daemon.add(name, PASSWORD)
         importing(report, daemon)
         there_and_back(report, daemon)
-        for part in (movers.folders, movers.hostile, movers.archive, movers.thunderbird):
+        for part in (movers.folders, movers.hostile, movers.at_once, movers.archive, movers.thunderbird):
             part(report, daemon, "heidi")
         interrupted(report, daemon)
         print(f"      {daemon.memory() / (1 << 20):.1f} MiB used at most", flush=True)

@@ -1,8 +1,9 @@
 """Mail as other programs leave it, and archives that they have touched: what import and export make of it."""
 
-import collections, fcntl, imaplib, mailbox, os, pty, re, select, shutil, struct, termios, time
+import collections, fcntl, imaplib, mailbox, os, pty, re, select, shutil, struct, subprocess, termios, time
 
 import ftps
+from harness import BINARY
 from marionette import Thunderbird
 
 PASSWORD = "a long enough password"
@@ -222,3 +223,16 @@ def hostile(report, daemon, account):
         output = daemon.cli("export", form, account, str(to), check=False).stdout
         report.check(f"an export as {form} follows no link", "Comma: it is a link" in output
                      and not elsewhere.exists(), output)
+
+
+def at_once(report, daemon, account):
+    """Two imports of the same into the same: whoever comes second waits, or is told to."""
+    path = daemon.folder / "once.mbox"
+    separator = b"From ann@example.org Sun Sep  9 01:46:40 2001\n"
+    path.write_bytes(b"".join(separator + message(number).replace(b"\r\nFrom ", b"\r\n>From ").replace(b"\r", b"")
+                              for number in range(2000)))
+    command = [BINARY, "--config", str(daemon.config), "import", "mbox", account, str(path), "--mailbox", "Once"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    output = [process.communicate()[0] for process in both]
+    found = held(daemon, account, "Once")
+    report.check("of two imports at once every message is there once", len(found) == 2000, (len(found), output))

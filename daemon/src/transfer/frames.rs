@@ -34,7 +34,8 @@ pub(super) enum Ask {
         received: i64,
         size: u64,
     },
-    /// A mailbox, which is made if it is not there: answered by [`Tell::End`] or [`Tell::Refused`].
+    /// A mailbox, which is made if it is not there, before what it holds is asked for: answered by [`Tell::End`] or
+    /// [`Tell::Refused`]. From then on no other import goes into the account.
     Make {
         /// Its name.
         mailbox: String,

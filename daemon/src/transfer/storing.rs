@@ -1,13 +1,25 @@
 //! The side that has the store.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use storage::{Actor, Append, Error, Mail, Mailbox, Store, Timestamp, Wanted};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
 use super::frames::{Ask, Held, Link, Tell, short_hash};
 
 /// How many messages are looked up at once.
 const LOOKED_UP: u32 = 1000;
+
+/// How long an import waits for another one: that of a command that is gone ends with the batch it was in.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The accounts into which mail is imported. Of two imports at once neither would know what the other stores, and both
+/// would store it.
+static IMPORTS: LazyLock<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>> = LazyLock::new(Mutex::default);
 
 /// Does what the other side asks for an account, until it is gone.
 pub(super) async fn serve(store: &Store, name: &str, mut link: Link) {
@@ -20,7 +32,8 @@ pub(super) async fn serve(store: &Store, name: &str, mut link: Link) {
         Err(error) => return refuse(&mut link, &refused(&error)).await,
     };
     let actor = Actor::command_line();
-    let mut storing = Storing { mail: store.mail(account.id, actor), link, coming: None };
+    let mail = store.mail(account.id, actor);
+    let mut storing = Storing { mail, account: account.id, link, importing: None, coming: None };
     // An end in the middle of a message, or of its side, leaves nothing behind that was not committed.
     while let Ok(Some(ask)) = storing.link.next().await {
         if storing.answer(ask).await.is_err() {
@@ -44,7 +57,10 @@ fn refused(error: &Error) -> Tell {
 
 struct Storing {
     mail: Mail,
+    account: i64,
     link: Link,
+    /// Keeps other imports from the account.
+    importing: Option<OwnedMutexGuard<()>>,
     /// What was put since the last commit, or why it cannot be stored.
     coming: Option<Result<Append, Error>>,
 }
@@ -55,10 +71,16 @@ impl Storing {
             Ask::Put { mailbox, flags, received, size } => {
                 return self.take(&mailbox, flags, Timestamp(received), size).await;
             }
-            Ask::Make { mailbox } => match self.mail.open(&mailbox).await {
-                Err(Error::NotFound) => make(&self.mail, &mailbox).await,
-                other => other.map(drop),
-            },
+            Ask::Make { mailbox } => {
+                if !self.is_alone().await {
+                    let why = "another import into this account is going on; try again when it has ended".to_owned();
+                    return self.link.send(&Tell::Refused { why, message: false }).await;
+                }
+                match self.mail.open(&mailbox).await {
+                    Err(Error::NotFound) => make(&self.mail, &mailbox).await,
+                    other => other.map(drop),
+                }
+            }
             Ask::Commit => match self.coming.take() {
                 Some(Ok(append)) => append.commit().await.map(drop),
                 Some(Err(error)) => Err(error),
@@ -87,6 +109,18 @@ impl Storing {
         };
         let told = result.map_or_else(|error| refused(&error), |()| Tell::End);
         self.link.send(&told).await
+    }
+
+    /// Whether this is the only import into the account, and stays so.
+    async fn is_alone(&mut self) -> bool {
+        if self.importing.is_none() {
+            let lock = {
+                let mut imports = IMPORTS.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(imports.entry(self.account).or_default())
+            };
+            self.importing = timeout(WAIT, lock.lock_owned()).await.ok();
+        }
+        self.importing.is_some()
     }
 
     async fn take(&mut self, mailbox: &str, flags: Vec<String>, received: Timestamp, size: u64) -> io::Result<()> {
