@@ -231,7 +231,7 @@ pub struct List {
     pub special_use: bool,
     /// The reference.
     pub reference: String,
-    /// The patterns; one that is empty asks for the hierarchy separator.
+    /// The patterns that names can be as; an empty one asks for the hierarchy separator.
     pub patterns: Vec<String>,
     /// Whether the command had the extended form, with several patterns or options: then LIST never answers with
     /// the separator alone.

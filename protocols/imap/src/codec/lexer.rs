@@ -207,11 +207,11 @@ impl Lexer<'_> {
         mailbox::decode(&raw, self.utf8).ok_or(super::NO_NAME)
     }
 
-    /// A pattern of LIST: `*` and `%` may stand in it without quotes.
-    pub(super) fn pattern(&mut self) -> Parsed<String> {
+    /// A pattern of LIST: `*` and `%` may stand in it without quotes. `None` for one that no name can be as.
+    pub(super) fn pattern(&mut self) -> Parsed<Option<String>> {
         let atom = self.take_while(|byte| is_astring_char(byte) || matches!(byte, b'*' | b'%'));
         let raw = if atom.is_empty() { self.string()? } else { Cow::Borrowed(atom) };
-        mailbox::decode(&raw, self.utf8).ok_or(super::NO_NAME)
+        Ok(mailbox::decode(&raw, self.utf8))
     }
 
     /// A number of 32 bits.

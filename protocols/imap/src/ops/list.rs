@@ -26,7 +26,7 @@ struct Name {
 
 /// LIST or LSUB.
 pub(crate) async fn list(context: &mut Context<'_>, list: &List) -> Outcome {
-    if !list.extended && list.patterns.iter().all(String::is_empty) {
+    if !list.extended && list.patterns == [""] {
         context.wire.untagged(format!("{} (\\Noselect) \"/\" \"\"", if list.lsub { "LSUB" } else { "LIST" }));
         return Ok(Reply::ok("Listed"));
     }

@@ -122,3 +122,21 @@ async fn list_tells_status_too() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn a_pattern_that_no_name_can_be_as_finds_nothing() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    // Malformed as modified UTF-7 (RFC 3501 §5.1.3), and no fault of the command.
+    client
+        .script(
+            "> LIST \"\" !#$$&'+,-...*
+             OK ...
+             > LIST \"\" (&x Sent)
+             * LIST (\\HasNoChildren \\Sent) \"/\" \"Sent\"
+             OK ...
+             > LSUB \"\" &x
+             OK ...",
+        )
+        .await;
+}

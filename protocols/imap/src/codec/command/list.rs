@@ -24,12 +24,13 @@ pub(super) fn list(lexer: &mut Lexer<'_>) -> Parsed<Command> {
     if lexer.peek() == Some(b'(') {
         list.extended = true;
         let mut left = PATTERNS;
-        list.patterns = lexer.list_of_some(|lexer| {
+        let patterns = lexer.list_of_some(|lexer| {
             left = left.checked_sub(1).ok_or("LIST takes at most 100 patterns")?;
             lexer.pattern()
         })?;
+        list.patterns = patterns.into_iter().flatten().collect();
     } else {
-        list.patterns = vec![lexer.pattern()?];
+        list.patterns = lexer.pattern()?.into_iter().collect();
     }
     if lexer.more() {
         list.extended = true;
@@ -48,7 +49,7 @@ pub(super) fn lsub(lexer: &mut Lexer<'_>) -> Parsed<Command> {
     lexer.space()?;
     let reference = lexer.mailbox()?;
     lexer.space()?;
-    let patterns = vec![lexer.pattern()?];
+    let patterns = lexer.pattern()?.into_iter().collect();
     Ok(Command::List(List { lsub: true, reference, patterns, ..List::default() }))
 }
 
