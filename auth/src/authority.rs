@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::check::{Remembered, Way};
 use crate::password::Passwords;
+use crate::turns::Turns;
 use crate::{Denied, Offer, Principal, Secret, Session};
 
 /// How many passwords that were right are remembered.
@@ -55,6 +56,7 @@ pub struct Authority {
     pub(crate) store: Store,
     pub(crate) config: Config,
     pub(crate) passwords: Passwords,
+    pub(crate) turns: Turns,
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
     pub(crate) remembered: Cache<[u8; 32], Remembered>,
@@ -82,8 +84,8 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        let salts = OnceCell::new();
-        Ok(Arc::new(Authority { store, config, passwords, key, remembered, salts, sites, web_lifetime }))
+        let (turns, salts) = (Turns::new(), OnceCell::new());
+        Ok(Arc::new(Authority { store, config, passwords, turns, key, remembered, salts, sites, web_lifetime }))
     }
 
     /// What a new password of the account called `name` is to be kept as, for the command line.

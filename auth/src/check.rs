@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use storage::{Account, Credential, CredentialKind, Timestamp};
+use storage::{Account, Credential, CredentialKind, Login, Standing, Timestamp};
+use tokio::sync::SemaphorePermit;
 
 use crate::authority::{actor, principal};
 use crate::sasl::scram::{Keys, Proof};
@@ -43,6 +44,8 @@ struct Trial<'a> {
     found: Found,
     /// What failures count under.
     keys: Vec<String>,
+    /// Its network's turn, until it is settled.
+    _turn: SemaphorePermit<'a>,
 }
 
 impl Authority {
@@ -94,19 +97,26 @@ impl Authority {
     }
 
     /// Whether a log-in may be tried now.
-    async fn trial<'a>(&self, peer: &'a Peer, way: Way, name: &'a str) -> Result<Trial<'a>, Denied> {
+    async fn trial<'a>(&'a self, peer: &'a Peer, way: Way, name: &'a str) -> Result<Trial<'a>, Denied> {
         if !self.cleartext_allowed(peer) {
             self.refusal(peer, None, "auth.login", name, "no TLS").await;
             return Err(Denied::Cleartext);
         }
+        let turn = self.turns.take(&throttle::network(peer.remote.ip())).await?;
         let keys = throttle::keys(name, peer.remote.ip());
         let standings = self.store.standings(keys.clone()).await.map_err(Denied::Unavailable)?;
-        if let Some(retry) = throttle::wait(&standings, Timestamp::now()) {
-            self.refusal(peer, None, "auth.login", name, "throttled").await;
-            return Err(Denied::Throttled { retry });
+        if let Some(throttled) = self.throttled(peer, name, &standings).await {
+            return Err(throttled);
         }
         let found = self.store.credentials(name).await.map_err(Denied::Unavailable)?;
-        Ok(Trial { peer, way, name, found, keys })
+        Ok(Trial { peer, way, name, found, keys, _turn: turn })
+    }
+
+    /// That a log-in must wait, if it must.
+    async fn throttled(&self, peer: &Peer, name: &str, standings: &[Standing]) -> Option<Denied> {
+        let retry = throttle::wait(standings, Timestamp::now())?;
+        self.refusal(peer, None, "auth.login", name, "throttled").await;
+        Some(Denied::Throttled { retry })
     }
 
     /// Which credential the secret is that of. Only an app password that opens the door saves the work of Argon2, which
@@ -148,13 +158,14 @@ impl Authority {
             Way::Command | Way::Portal => detail,
         };
         let who = outcome.as_ref().ok().map(|(account, credential)| principal(account, Some(credential)));
-        // A success clears what was counted for this account here; the network's count stays, or an attacker with one
-        // account of his own could clear it again and again.
-        let (text, counted) = if who.is_some() { ("done", 1) } else { ("failed", trial.keys.len()) };
-        let keys = trial.keys.iter().take(counted).cloned().collect();
-        let record = actor(peer, who.as_ref());
-        let recorded = self.store.record_login(&record, name, text, &detail, keys, throttle::FORGET).await;
-        recorded.map_err(Denied::Unavailable)?;
+        let (good, keys) = (who.is_some(), trial.keys.clone());
+        let login = Login { actor: actor(peer, who.as_ref()), name: name.to_owned(), good, detail, keys };
+        let held = self.store.record_login(login, throttle::RULE).await.map_err(Denied::Unavailable)?;
+        // Others failed meanwhile, and it must wait as if it had come after them. Whether it was right is not told.
+        if let Some(standings) = held {
+            let throttled = self.throttled(peer, name, &standings).await;
+            return Err(throttled.unwrap_or(Denied::Throttled { retry: Duration::ZERO }));
+        }
         match outcome {
             Ok((account, credential)) => Ok(self.session(peer, account, Some(credential))),
             Err(_) => Err(Denied::BadCredentials),

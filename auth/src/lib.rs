@@ -10,6 +10,7 @@ mod password;
 mod sasl;
 mod secret;
 mod throttle;
+mod turns;
 mod web;
 
 use std::time::Duration;

@@ -6,14 +6,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use storage::{Standing, Timestamp};
+use storage::{Rule, Standing, Timestamp};
 
 /// Failures that cost no wait: for an account from one network, a network, an account as a whole.
 const FREE: [i64; 3] = [10, 40, 100];
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// After this many seconds without a failure the count begins anew.
-pub(crate) const FORGET: i64 = 3600;
+const FORGET: i64 = 3600;
+/// What the ledger is judged by.
+pub(crate) const RULE: Rule = Rule { wait, forget: FORGET };
 
 /// The keys of the ledger that a log-in counts under.
 pub(crate) fn keys(name: &str, address: IpAddr) -> Vec<String> {
@@ -24,7 +26,7 @@ pub(crate) fn keys(name: &str, address: IpAddr) -> Vec<String> {
 }
 
 /// An IPv4 address, or the /64 an IPv6 address belongs to: what one customer has.
-fn network(address: IpAddr) -> String {
+pub(crate) fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

@@ -216,6 +216,26 @@ async fn failures_by_scram_are_throttled_with_the_others() {
 }
 
 #[tokio::test]
+async fn guesses_made_at_once_are_counted_as_if_one_came_after_the_other() {
+    let world = World::new().await;
+    let guesses: Vec<_> = (0..60)
+        .map(|guess| {
+            let (authority, secret) = (world.authority.clone(), if guess == 59 { PASSWORD } else { "wrong" });
+            tokio::spawn(async move { authority.login(&peer("imap"), offer(secret)).await.err() })
+        })
+        .collect();
+    let (mut judged, mut throttled) = (0, 0);
+    for guess in guesses {
+        match guess.await.unwrap() {
+            Some(Denied::Throttled { .. }) => throttled += 1,
+            Some(Denied::BadCredentials) => judged += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((judged, throttled), (10, 50), "ten are free; whether a later one was right is not told");
+}
+
+#[tokio::test]
 async fn an_app_password_opens_what_its_scope_says() {
     let world = World::new().await;
     let mail = Scope { protocols: vec!["imap".into(), "smtp".into()], read_only: true, expires: None };
