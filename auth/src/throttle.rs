@@ -1,7 +1,8 @@
 //! What follows from failed log-ins: after a few free ones the wait doubles with each, up to a quarter of an hour.
 //!
-//! Three counts are kept: for an account seen from one network, for the network, and for the account as a whole. A
-//! network from which the account logged in before is not held back by what others do to the account.
+//! Three counts are kept: for an account seen from one network, for the network, and for the account as a whole. Where
+//! the account logged in before, its log-ins are held back by the first count alone: neither what others do to it from
+//! elsewhere nor a device with an old password at the same office's address locks its owner out.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,8 +39,13 @@ pub(crate) fn network(address: IpAddr) -> String {
 
 /// How long the log-in must wait; `None` when it may be tried now. `standings` are in the order of [`keys`].
 pub(crate) fn wait(standings: &[Standing], now: Timestamp) -> Option<Duration> {
+    longest(standings, now).map(|(_, wait)| wait)
+}
+
+/// Which of `standings` holds the log-in back longest, and how long.
+pub(crate) fn longest(standings: &[Standing], now: Timestamp) -> Option<(usize, Duration)> {
     let known_here = standings.first().is_some_and(|pair| pair.good > Timestamp(0));
-    let counted = if known_here { 2 } else { 3 };
+    let counted = if known_here { 1 } else { 3 };
     let left = |(standing, &free): (&Standing, &i64)| {
         let over = standing.failures - free;
         if over < 0 {
@@ -48,7 +54,8 @@ pub(crate) fn wait(standings: &[Standing], now: Timestamp) -> Option<Duration> {
         let wait = Duration::from_secs(1 << over.min(20)).min(LONGEST);
         wait.checked_sub(now.since(standing.last)).filter(|left| !left.is_zero())
     };
-    standings.iter().zip(&FREE).take(counted).filter_map(left).max()
+    let waits = standings.iter().zip(&FREE).take(counted).enumerate();
+    waits.filter_map(|(at, pair)| Some((at, left(pair)?))).max_by_key(|(_, wait)| *wait)
 }
 
 #[cfg(test)]
@@ -75,6 +82,14 @@ mod tests {
         let now = Timestamp(1_000_000);
         assert!(wait(&[standing(0, 0), standing(0, 0), standing(500, 0)], now).is_some());
         assert!(wait(&[standing(0, 5), standing(0, 0), standing(500, 0)], now).is_none());
+    }
+
+    #[test]
+    fn a_device_with_an_old_password_does_not_lock_its_office_out() {
+        let now = Timestamp(1_000_000);
+        assert!(wait(&[standing(0, 5), standing(500, 0), standing(0, 0)], now).is_none(), "who was here before");
+        assert!(wait(&[standing(500, 5), standing(500, 0), standing(0, 0)], now).is_some(), "the device itself");
+        assert!(wait(&[standing(0, 0), standing(500, 0), standing(0, 0)], now).is_some(), "who is new here");
     }
 
     #[test]
