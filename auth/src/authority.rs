@@ -1,5 +1,6 @@
 //! Logging in.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use storage::{Account, Actor, Credential, Peer, Site, Store, VPath, Verifier};
 use tokio::sync::OnceCell;
 
 use crate::check::{Remembered, Way};
+use crate::held::Held;
 use crate::password::Passwords;
 use crate::turns::Turns;
 use crate::{Denied, Offer, Principal, Secret, Session};
@@ -18,6 +20,8 @@ use crate::{Denied, Offer, Principal, Secret, Session};
 const REMEMBERED: usize = 10_000;
 /// How many sites are remembered.
 const SITES: usize = 1000;
+/// How many bytes of a name that nobody has are shown (RFC 5321 §4.5.3.1.3).
+const NAME_SHOWN: usize = 254;
 /// The folder of a home that everyone may read.
 const PUBLIC: &str = "/public";
 
@@ -57,6 +61,7 @@ pub struct Authority {
     pub(crate) config: Config,
     pub(crate) passwords: Passwords,
     pub(crate) turns: Turns,
+    pub(crate) held: Held,
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
     pub(crate) remembered: Cache<[u8; 32], Remembered>,
@@ -84,8 +89,8 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        let (turns, salts) = (Turns::new(), OnceCell::new());
-        Ok(Arc::new(Authority { store, config, passwords, turns, key, remembered, salts, sites, web_lifetime }))
+        let (turns, held, salts) = (Turns::new(), Held::default(), OnceCell::new());
+        Ok(Arc::new(Authority { store, config, passwords, turns, held, key, remembered, salts, sites, web_lifetime }))
     }
 
     /// What a new password of the account called `name` is to be kept as, for the command line.
@@ -157,6 +162,11 @@ impl Authority {
         Ok(site)
     }
 
+    /// As [`Authority::refusal`], of a log-in with a name that a stranger gave.
+    pub(crate) async fn login_refusal(&self, peer: &Peer, name: &str, detail: &str) {
+        self.refusal(peer, None, "auth.login", &shown(name), detail).await;
+    }
+
     /// Writes an audit record of something a protocol refused. That it cannot be written is for the log: the refusal
     /// stands all the same.
     pub async fn refusal(
@@ -214,6 +224,12 @@ impl Authority {
         let mail = self.store.mail(account.id, actor);
         Session { principal, home, mail }
     }
+}
+
+/// A name that a stranger gave, as it stands in the audit log: no longer than an address may be.
+pub(crate) fn shown(name: &str) -> Cow<'_, str> {
+    let cut = &name[..name.floor_char_boundary(NAME_SHOWN)];
+    if cut == name { Cow::Borrowed(name) } else { Cow::Owned(format!("{cut}…")) }
 }
 
 pub(crate) fn principal(account: &Account, credential: Option<&Credential>) -> Principal {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use storage::{Account, Credential, CredentialKind, Login, Standing, Timestamp};
 use tokio::sync::SemaphorePermit;
 
-use crate::authority::{actor, principal};
+use crate::authority::{actor, principal, shown};
 use crate::sasl::scram::{Keys, Proof};
 use crate::{Authority, Denied, Peer, Secret, Session, app_password, throttle};
 
@@ -99,23 +99,27 @@ impl Authority {
     /// Whether a log-in may be tried now.
     async fn trial<'a>(&'a self, peer: &'a Peer, way: Way, name: &'a str) -> Result<Trial<'a>, Denied> {
         if !self.cleartext_allowed(peer) {
-            self.refusal(peer, None, "auth.login", name, "no TLS").await;
+            self.login_refusal(peer, name, "no TLS").await;
             return Err(Denied::Cleartext);
         }
         let turn = self.turns.take(&throttle::network(peer.remote.ip())).await?;
         let keys = throttle::keys(name, peer.remote.ip());
         let standings = self.store.standings(keys.clone()).await.map_err(Denied::Unavailable)?;
-        if let Some(throttled) = self.throttled(peer, name, &standings).await {
+        if let Some(throttled) = self.throttled(peer, name, &keys, &standings).await {
             return Err(throttled);
         }
         let found = self.store.credentials(name).await.map_err(Denied::Unavailable)?;
         Ok(Trial { peer, way, name, found, keys, _turn: turn })
     }
 
-    /// That a log-in must wait, if it must.
-    async fn throttled(&self, peer: &Peer, name: &str, standings: &[Standing]) -> Option<Denied> {
-        let retry = throttle::wait(standings, Timestamp::now())?;
-        self.refusal(peer, None, "auth.login", name, "throttled").await;
+    /// That a log-in must wait, if it must. The first in each wait is recorded, the others are counted.
+    async fn throttled(&self, peer: &Peer, name: &str, keys: &[String], standings: &[Standing]) -> Option<Denied> {
+        let (by, retry) = throttle::longest(standings, Timestamp::now())?;
+        if let (Some(key), Some(standing)) = (keys.get(by), standings.get(by))
+            && let Some(before) = self.held.count(key, standing.last)
+        {
+            self.login_refusal(peer, name, &with_unrecorded("throttled".into(), before)).await;
+        }
         Some(Denied::Throttled { retry })
     }
 
@@ -158,12 +162,13 @@ impl Authority {
             Way::Command | Way::Portal => detail,
         };
         let who = outcome.as_ref().ok().map(|(account, credential)| principal(account, Some(credential)));
-        let (good, keys) = (who.is_some(), trial.keys.clone());
-        let login = Login { actor: actor(peer, who.as_ref()), name: name.to_owned(), good, detail, keys };
+        let detail = with_unrecorded(detail, self.held.unrecorded(&trial.keys));
+        let (name, good, keys) = (shown(name).into_owned(), who.is_some(), trial.keys.clone());
+        let login = Login { actor: actor(peer, who.as_ref()), name, good, detail, keys };
         let held = self.store.record_login(login, throttle::RULE).await.map_err(Denied::Unavailable)?;
         // Others failed meanwhile, and it must wait as if it had come after them. Whether it was right is not told.
         if let Some(standings) = held {
-            let throttled = self.throttled(peer, name, &standings).await;
+            let throttled = self.throttled(peer, trial.name, &trial.keys, &standings).await;
             return Err(throttled.unwrap_or(Denied::Throttled { retry: Duration::ZERO }));
         }
         match outcome {
@@ -212,6 +217,11 @@ fn fault(peer: &Peer, way: Way, account: &Account, credential: &Credential) -> O
     } else {
         None
     }
+}
+
+/// With how many log-ins were held back that have no record.
+fn with_unrecorded(detail: String, unrecorded: u64) -> String {
+    if unrecorded == 0 { detail } else { format!("{detail} held_back={unrecorded}") }
 }
 
 /// The name that a scope has for what a listener speaks.

@@ -5,6 +5,7 @@
 mod app_password;
 mod authority;
 mod check;
+mod held;
 mod mail;
 mod password;
 mod sasl;

@@ -236,6 +236,24 @@ async fn guesses_made_at_once_are_counted_as_if_one_came_after_the_other() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_goes_on_fills_no_audit_log() {
+    let world = World::new().await;
+    let long = format!("{}é{}", "z".repeat(253), "z".repeat(9000));
+    let stranger = || Offer::Password { name: long.clone(), password: Secret::new("guess".into()) };
+    for _ in 0..50 {
+        assert!(world.authority.login(&peer("imap"), stranger()).await.is_err());
+    }
+    assert_eq!(world.records().await, 11, "ten that were judged, and the first that was held back");
+    let filter = Filter { action: Some("auth.login".into()), limit: 1, ..Filter::default() };
+    let record = world.store.audit(filter).await.unwrap().pop().unwrap();
+    assert_eq!((record.outcome.as_str(), record.detail.as_str()), ("refused", "throttled"));
+    assert_eq!(record.target, format!("{}…", "z".repeat(253)), "cut between two letters");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(matches!(world.authority.login(&peer("imap"), stranger()).await, Err(Denied::BadCredentials)));
+    assert_eq!(world.recorded().await, ("failed".into(), "no such account held_back=39".into()));
+}
+
+#[tokio::test]
 async fn an_app_password_opens_what_its_scope_says() {
     let world = World::new().await;
     let mail = Scope { protocols: vec!["imap".into(), "smtp".into()], read_only: true, expires: None };
