@@ -59,6 +59,13 @@ def subject(port):
     return run("openssl", "x509", "-noout", "-subject", input=ssl.DER_cert_to_PEM_cert(der)).stdout
 
 
+def take_up(daemon, context, session=None):
+    """A connection that takes a TLS session up again if it can; it is closed already."""
+    with socket.create_connection(("127.0.0.1", daemon.port["https"])) as plain, \
+            context.wrap_socket(plain, session=session) as tls:
+        return tls
+
+
 def hangup(daemon, text):
     """Sends SIGHUP with another configuration; what the log said to it."""
     before = len(daemon.log())
@@ -80,8 +87,17 @@ def listens(port):
 def reload(report, daemon):
     open_session = ftps.login(daemon.port["ftp"], "alice", PASSWORD)
     good = daemon.config.read_text()
+    context = ftps.context()
+    # Before TLS 1.3 the session is there with the handshake.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    began = take_up(daemon, context).session
+    hangup(daemon, good)
+    report.check("SIGHUP: a TLS session outlasts it", take_up(daemon, context, began).session_reused)
     certificate(daemon, "second.test")
     hangup(daemon, good)
+    # Its client would bind a log-in to the certificate it saw.
+    report.check("SIGHUP: a TLS session ends with its certificate",
+                 not take_up(daemon, context, began).session_reused)
     report.check("SIGHUP: a new certificate is served", "second.test" in subject(daemon.port["https"]))
     report.check("SIGHUP: an open session goes on", open_session.nlst() == ["Mail"])
 
