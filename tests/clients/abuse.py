@@ -425,16 +425,36 @@ def full_disk(report):
         os.rmdir(folder)
 
 
+def strangers(daemon):
+    """Connections on which nobody logs in, and when they began."""
+    ports = [daemon.port[name] for name in ("imap", "pop3", "ftp")]
+    return time.time(), [socket.create_connection(("127.0.0.1", port), 20) for port in ports]
+
+
+def sent_away(report, begun, silent):
+    """Two minutes are enough to log in, whatever a user may take between two commands."""
+    time.sleep(max(0, begun + 125 - time.time()))
+    told = []
+    for one in silent:
+        one.settimeout(10)
+        with one, one.makefile("rb") as said:
+            told.append(said.read().splitlines()[-1])
+    report.check("strangers who say nothing are sent away",
+                 [line[:5] for line in told] == [b"* BYE", b"-ERR ", b"421 N"], told)
+
+
 def main():
     report = Report("abuse")
     daemon = Daemon(f"[limits]\nper_address = 300\n[http]\nheader_timeout = {HEADER_TIMEOUT}").start()
     for name in ("alice", "bob"):
         daemon.add(name, PASSWORD)
+    begun, silent = strangers(daemon)
     for attack in (guessing, quota, lines, addresses, paths, smuggle_http, pop3, imap, snails, crowd):
         try:
             attack(report, daemon)
         except Exception as error:
             report.check(f"{attack.__name__} ran to its end", False, repr(error))
+    sent_away(report, begun, silent)
     report.check("the audit log is whole", daemon.cli("audit", "verify", check=False).returncode == 0)
     report.check("the log tells of no panic", "panicked" not in daemon.log())
     report.check("the daemon ends in order", daemon.stop() == 0)

@@ -1,6 +1,6 @@
 //! Collecting a command: its lines and literals, within what may be held in memory.
 
-use protocol::{Closed, Progress, ReadError};
+use protocol::{Closed, Progress, ReadError, stranger_idle};
 
 use super::Session;
 use crate::codec::append::{self, First};
@@ -33,10 +33,13 @@ impl Session {
     /// Reads the next command.
     pub(super) async fn collect(&mut self) -> Result<Collected, ReadError> {
         let inside = self.phase() != Phase::NotAuthenticated;
-        let most = if inside { AFTER } else { BEFORE };
+        let (most, idle) = match inside {
+            true => (AFTER, self.imap.idle()),
+            false => (BEFORE, stranger_idle(self.imap.idle())),
+        };
         let mut text: Vec<u8> = Vec::new();
         loop {
-            let line = match self.wire.line(most, self.imap.idle()).await {
+            let line = match self.wire.line(most, idle).await {
                 Ok(line) => line,
                 Err(ReadError::TooLong) => return Ok(too_long(&text)),
                 Err(error) => return Err(error),
