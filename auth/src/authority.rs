@@ -11,8 +11,10 @@ use storage::{Account, Actor, Credential, Peer, Site, Store, VPath, Verifier};
 use tokio::sync::OnceCell;
 
 use crate::check::{Remembered, Way};
+use crate::decoy::Decoys;
 use crate::held::Held;
 use crate::password::Passwords;
+use crate::prepare::prepared;
 use crate::turns::Turns;
 use crate::{Denied, Offer, Principal, Secret, Session};
 
@@ -62,6 +64,7 @@ pub struct Authority {
     pub(crate) passwords: Passwords,
     pub(crate) turns: Turns,
     pub(crate) held: Held,
+    pub(crate) decoys: Decoys,
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
     pub(crate) remembered: Cache<[u8; 32], Remembered>,
@@ -89,8 +92,20 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        let (turns, held, salts) = (Turns::new(), Held::default(), OnceCell::new());
-        Ok(Arc::new(Authority { store, config, passwords, turns, held, key, remembered, salts, sites, web_lifetime }))
+        let (turns, held, decoys, salts) = (Turns::new(), Held::default(), Decoys::default(), OnceCell::new());
+        Ok(Arc::new(Authority {
+            store,
+            config,
+            passwords,
+            turns,
+            held,
+            decoys,
+            key,
+            remembered,
+            salts,
+            sites,
+            web_lifetime,
+        }))
     }
 
     /// What a new password of the account called `name` is to be kept as, for the command line.
@@ -98,7 +113,7 @@ impl Authority {
     /// # Errors
     /// A sentence, when it is too short or the computation fails.
     pub async fn verifier(&self, name: &str, password: Secret) -> Result<Verifier, String> {
-        if password.bytes().len() < 8 {
+        if password.prepared().bytes().len() < 8 {
             return Err("a password needs at least 8 characters".into());
         }
         let scram = self.scram_keys(&name.trim().to_lowercase(), password.clone()).await?;
@@ -185,7 +200,7 @@ impl Authority {
 
     /// The account a client means: `alice`, or `alice@example.org` where that domain is local.
     pub(crate) async fn account_name(&self, name: &str) -> Result<String, Denied> {
-        let name = name.trim().to_lowercase();
+        let name = prepared(name).trim().to_lowercase();
         if let Some((local, domain)) = name.rsplit_once('@') {
             let domains = self.store.domains().await.map_err(Denied::Unavailable)?;
             if domains.iter().any(|known| known == domain) {

@@ -56,12 +56,15 @@ impl Authority {
         let trial = self.trial(peer, way, &account).await?;
         let remembered = self.remembered.get(&key).filter(|known| known.at.elapsed() < AGAIN);
         let known = remembered.and_then(|known| trial.credentials().find(|held| **held == known.credential));
-        let credential = match known {
-            Some(known) => Some(known.clone()),
-            None => self.of_password(&trial, secret).await?,
+        let (credential, checked) = match known {
+            Some(known) => (Some(known.clone()), None),
+            None => (self.of_password(&trial, secret.clone()).await?, Some(secret)),
         };
-        let session = self.settle(trial, credential.as_ref()).await?;
-        if let Some(credential) = credential {
+        let session = self.settle(trial, credential.as_ref().ok_or("wrong password")).await?;
+        if let Some(mut credential) = credential {
+            if let Some(secret) = checked {
+                credential = self.renewed(peer, &session.principal, credential, secret).await;
+            }
             self.remembered.insert(key, Remembered { at: Instant::now(), credential });
         }
         Ok(session)
@@ -91,7 +94,11 @@ impl Authority {
             |held: &Credential| held.verifier.scram.split(' ').filter_map(Keys::parse).find(|keys| proof.proves(keys));
         let proved = trial.credentials().filter_map(|held| Some((held.clone(), keys(held)?)));
         let proved = trial.best(proved, |(held, _)| held);
-        let session = self.settle(trial, proved.as_ref().map(|(held, _)| held)).await?;
+        let kept = |held: &Credential| {
+            held.verifier.scram.split(' ').filter_map(Keys::parse).any(|keys| proof.is_answered(&keys))
+        };
+        let wrong = if trial.credentials().any(kept) { "wrong password" } else { "no keys of SCRAM are kept" };
+        let session = self.settle(trial, proved.as_ref().map(|(held, _)| held).ok_or(wrong)).await?;
         let (_, keys) = proved.ok_or(Denied::BadCredentials)?;
         Ok((session, proof.acknowledgement(&keys)))
     }
@@ -137,18 +144,22 @@ impl Authority {
             return Ok(Some(app.clone()));
         }
         let own = trial.credentials().find(|held| held.kind == CredentialKind::Password);
-        let right = self.passwords.matches(own.map(|own| own.verifier.hash.clone()), secret).await;
+        // Made for every name, so that this takes the same time too.
+        let decoy = self.decoy(trial.name).await?;
+        let verifier = own.map_or(decoy, |own| own.verifier.hash.clone());
+        let right = self.passwords.matches(verifier, secret).await;
         let right = right.map_err(|error| Denied::Unavailable(storage::Error::Internal(error)))?;
-        Ok(if right { own.cloned() } else { app })
+        Ok(own.filter(|_| right).cloned().or(app))
     }
 
-    /// Records how a log-in ended, and lets in who may come in.
-    async fn settle(&self, trial: Trial<'_>, credential: Option<&Credential>) -> Result<Session, Denied> {
+    /// Records how a log-in ended, and lets in who may come in: by the credential that was proved, or nobody for want of
+    /// it.
+    async fn settle(&self, trial: Trial<'_>, proved: Result<&Credential, &str>) -> Result<Session, Denied> {
         let Trial { peer, way, name, ref found, .. } = trial;
-        let outcome = match (found, credential) {
+        let outcome = match (found, proved) {
             (None, _) => Err("no such account".to_owned()),
-            (Some(_), None) => Err("wrong password".to_owned()),
-            (Some((account, _)), Some(credential)) => match trial.fault(credential) {
+            (Some(_), Err(wrong)) => Err(wrong.to_owned()),
+            (Some((account, _)), Ok(credential)) => match trial.fault(credential) {
                 Some(fault) => Err(fault),
                 None => Ok((account, credential)),
             },

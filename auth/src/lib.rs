@@ -5,9 +5,12 @@
 mod app_password;
 mod authority;
 mod check;
+mod decoy;
 mod held;
 mod mail;
 mod password;
+mod prepare;
+mod renew;
 mod sasl;
 mod secret;
 mod throttle;
