@@ -152,8 +152,8 @@ impl Authority {
         Ok(own.filter(|_| right).cloned().or(app))
     }
 
-    /// Records how a log-in ended, and lets in who may come in: by the credential that was proved, or nobody for want of
-    /// it.
+    /// Records how a log-in ended, and lets in who may come in: by the credential that was proved, or nobody where none
+    /// was.
     async fn settle(&self, trial: Trial<'_>, proved: Result<&Credential, &str>) -> Result<Session, Denied> {
         let Trial { peer, way, name, ref found, .. } = trial;
         let outcome = match (found, proved) {

@@ -7,8 +7,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::{Authority, Denied};
 
-/// How long it is taken for known at which costs the passwords of the store are kept.
-const KNOWN: Duration = Duration::from_secs(600);
+/// How long it is taken for known at which costs the passwords of the store are kept, which others may set too.
+const KNOWN: Duration = Duration::from_secs(60);
 
 /// The costs of what is stored, and which of them a name that nobody has is given.
 #[derive(Default)]
@@ -36,6 +36,11 @@ impl Authority {
         };
         let (_, known) = costs.insert(known);
         Ok(self.passwords.decoy(pick(known, u64::from_le_bytes(share)).unwrap_or(self.passwords.cost())))
+    }
+
+    /// Looks anew at what is stored, since a verifier has another cost now.
+    pub(crate) async fn forget_costs(&self) {
+        self.decoys.costs.lock().await.take();
     }
 
     async fn stored_costs(&self) -> Result<Costs, Denied> {

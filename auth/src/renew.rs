@@ -18,7 +18,10 @@ impl Authority {
         secret: Secret,
     ) -> Credential {
         match self.renew(peer, who, &credential, secret).await {
-            Ok(Some(verifier)) => Credential { verifier, ..credential },
+            Ok(Some(verifier)) => {
+                self.forget_costs().await;
+                Credential { verifier, ..credential }
+            }
             Ok(None) => credential,
             Err(error) => {
                 tracing::warn!(error, account = who.name, "a verifier could not be made anew");

@@ -60,10 +60,10 @@ def subject(port):
 
 
 def take_up(daemon, context, session=None):
-    """A connection that takes a TLS session up again if it can; it is closed already."""
+    """Whether a TLS session is taken up again, and the one that a later connection may take up."""
     with socket.create_connection(("127.0.0.1", daemon.port["https"])) as plain, \
             context.wrap_socket(plain, session=session) as tls:
-        return tls
+        return tls.session_reused, tls.session
 
 
 def hangup(daemon, text):
@@ -90,14 +90,13 @@ def reload(report, daemon):
     context = ftps.context()
     # Before TLS 1.3 the session is there with the handshake.
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    began = take_up(daemon, context).session
+    _, began = take_up(daemon, context)
     hangup(daemon, good)
-    report.check("SIGHUP: a TLS session outlasts it", take_up(daemon, context, began).session_reused)
+    report.check("SIGHUP: a TLS session outlasts it", take_up(daemon, context, began)[0])
     certificate(daemon, "second.test")
     hangup(daemon, good)
     # Its client would bind a log-in to the certificate it saw.
-    report.check("SIGHUP: a TLS session ends with its certificate",
-                 not take_up(daemon, context, began).session_reused)
+    report.check("SIGHUP: a TLS session ends with its certificate", take_up(daemon, context, began)[0] is False)
     report.check("SIGHUP: a new certificate is served", "second.test" in subject(daemon.port["https"]))
     report.check("SIGHUP: an open session goes on", open_session.nlst() == ["Mail"])
 

@@ -298,7 +298,7 @@ async fn a_name_that_nobody_has_costs_what_one_that_somebody_has_does() {
     let old = Config { argon2_memory: 64, argon2_passes: 1, ..Config::default() };
     let world = World::with(old).await;
     let config = Config { argon2_memory: 128, argon2_passes: 2, ..Config::default() };
-    let authority = Authority::new(world.store.clone(), config.clone(), Duration::ZERO).unwrap();
+    let authority = Authority::new(world.store.clone(), config, Duration::ZERO).unwrap();
     let costs = async |authority: &Authority| {
         let mut old = 0;
         for name in 0..40 {
@@ -312,9 +312,11 @@ async fn a_name_that_nobody_has_costs_what_one_that_somebody_has_does() {
     let verifier = Some(authority.verifier("bob", Secret::new("another password".into())).await.unwrap());
     let bob = NewAccount { name: "bob".into(), role: Role::User, quota: None, verifier };
     world.store.add_account(&Actor::command_line(), bob).await.unwrap();
-    let authority = Authority::new(world.store.clone(), config, Duration::ZERO).unwrap();
+    authority.forget_costs().await;
     let half = costs(&authority).await;
     assert!((5..35).contains(&half), "one of two: {half}");
+    assert!(authority.login(&peer("imap"), offer(PASSWORD)).await.is_ok());
+    assert_eq!(costs(&authority).await, 0, "and at once when the last one is kept at the new cost");
 }
 
 #[tokio::test]

@@ -49,8 +49,8 @@ impl Dialect {
         }
     }
 
-    /// What the ledger of log-ins says of the key `$1`, which nobody else changes until the transaction ends. SQLite has
-    /// one writer anyway.
+    /// What the ledger of log-ins says of the key `$1`, which nobody else changes until the transaction ends. SQLite
+    /// has one writer anyway.
     pub(crate) fn lock_standing(self) -> &'static str {
         match self {
             Dialect::Sqlite => "SELECT failures, last, good FROM throttle WHERE key = $1",
