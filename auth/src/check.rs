@@ -173,12 +173,14 @@ impl Authority {
             Way::Command | Way::Portal => detail,
         };
         let who = outcome.as_ref().ok().map(|(account, credential)| principal(account, Some(credential)));
-        let detail = with_unrecorded(detail, self.held.unrecorded(&trial.keys));
+        let unrecorded = self.held.unrecorded(&trial.keys);
+        let detail = with_unrecorded(detail, unrecorded);
         let (name, good, keys) = (shown(name).into_owned(), who.is_some(), trial.keys.clone());
         let login = Login { actor: actor(peer, who.as_ref()), name, good, detail, keys };
         let held = self.store.record_login(login, throttle::RULE).await.map_err(Denied::Unavailable)?;
         // Others failed meanwhile, and it must wait as if it had come after them. Whether it was right is not told.
         if let Some(standings) = held {
+            self.held.put_back(&trial.keys, unrecorded);
             let throttled = self.throttled(peer, trial.name, &trial.keys, &standings).await;
             return Err(throttled.unwrap_or(Denied::Throttled { retry: Duration::ZERO }));
         }

@@ -42,6 +42,17 @@ impl Held {
         Some(0)
     }
 
+    /// Takes back what [`Held::unrecorded`] gave out: no record was made of it.
+    pub(crate) fn put_back(&self, keys: &[String], unrecorded: u64) {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            if let Some(wait) = waits.get_mut(key) {
+                wait.unrecorded += unrecorded;
+                return;
+            }
+        }
+    }
+
     /// How many under any of `keys` are in no record; a record is made of them now.
     pub(crate) fn unrecorded(&self, keys: &[String]) -> u64 {
         let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +74,10 @@ mod tests {
         assert_eq!(held.count("b", first), Some(0), "another key");
         assert_eq!(held.count("a", second), Some(2), "another wait");
         assert_eq!(held.count("a", second), None);
-        assert_eq!(held.unrecorded(&["b".into(), "a".into(), "c".into()]), 1);
+        let keys = ["c".into(), "b".into(), "a".into()];
+        assert_eq!(held.unrecorded(&keys), 1);
+        held.put_back(&keys, 1);
+        assert_eq!(held.unrecorded(&keys), 1, "no record was made of it");
         assert_eq!(held.unrecorded(&["a".into()]), 0, "once");
     }
 

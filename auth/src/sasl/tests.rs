@@ -233,6 +233,9 @@ async fn guesses_made_at_once_are_counted_as_if_one_came_after_the_other() {
         }
     }
     assert_eq!((judged, throttled), (10, 50), "ten are free; whether a later one was right is not told");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(world.login(&peer("imap"), PASSWORD).await.is_ok());
+    assert_eq!(world.recorded().await, ("done".into(), "password held_back=49".into()), "one has its record");
 }
 
 #[tokio::test]
