@@ -21,14 +21,19 @@ impl Authority {
         label: String,
         scope: Scope,
     ) -> Result<NewAppPassword, String> {
-        // A client of SCRAM sends nothing that could be tidied up here: each way to type it has keys of its own.
+        let scram = self.app_scram_keys(&account.name, text).await?;
+        Ok(NewAppPassword { label, scope, verifier: Verifier { hash: to_hex(hash(account.id, text)), scram } })
+    }
+
+    /// The keys of SCRAM for an app password. A client of SCRAM sends nothing that could be tidied up here: each way to
+    /// type it has keys of its own.
+    pub(crate) async fn app_scram_keys(&self, name: &str, text: &Secret) -> Result<String, String> {
         let typed = [text.as_str().to_owned(), plain(text.as_str()), text.as_str().replace('-', " ")];
-        let mut scram = Vec::new();
+        let mut keys = Vec::new();
         for text in typed.into_iter().map(Secret::new) {
-            scram.push(self.scram_keys(&account.name, text).await?);
+            keys.push(self.scram_keys(name, text).await?);
         }
-        let verifier = Verifier { hash: to_hex(hash(account.id, text)), scram: scram.join(" ").trim().to_owned() };
-        Ok(NewAppPassword { label, scope, verifier })
+        Ok(keys.join(" ").trim().to_owned())
     }
 
     /// The keys of SCRAM for a secret of an account; empty where SCRAM is off.
@@ -51,6 +56,19 @@ pub(crate) fn hash(account: i64, secret: &Secret) -> blake3::Hash {
 /// Whether a kept hash is this one; compared in constant time.
 pub(crate) fn is_same(kept: &str, hash: &blake3::Hash) -> bool {
     blake3::Hash::from_hex(kept).is_ok_and(|kept| kept == *hash)
+}
+
+/// An app password, however it was typed, as it was shown: in groups of four with dashes between.
+pub(crate) fn grouped(secret: &Secret) -> Secret {
+    let plain = zeroize::Zeroizing::new(plain(secret.as_str()));
+    let mut text = String::with_capacity(plain.len() * 2);
+    for (at, letter) in plain.chars().enumerate() {
+        if at > 0 && at % 4 == 0 {
+            text.push('-');
+        }
+        text.push(letter);
+    }
+    Secret::new(text)
 }
 
 fn to_hex(hash: blake3::Hash) -> String {

@@ -1,5 +1,6 @@
 //! Logging in.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,20 @@ use storage::{Account, Actor, Credential, Pass, Peer, Site, Store, VPath, Verifi
 use tokio::sync::OnceCell;
 
 use crate::check::{Remembered, Way};
+use crate::decoy::Decoys;
+use crate::held::Held;
 use crate::passes::Passes;
 use crate::password::Passwords;
+use crate::prepare::prepared;
+use crate::turns::Turns;
 use crate::{Denied, Offer, Principal, Secret, Session};
 
 /// How many passwords that were right are remembered.
 const REMEMBERED: usize = 10_000;
 /// How many sites are remembered.
 const SITES: usize = 1000;
+/// How many bytes of a name that nobody has are shown (RFC 5321 §4.5.3.1.3).
+const NAME_SHOWN: usize = 254;
 /// The folder of a home that everyone may read.
 const PUBLIC: &str = "/public";
 
@@ -56,6 +63,9 @@ pub struct Authority {
     pub(crate) store: Store,
     pub(crate) config: Config,
     pub(crate) passwords: Passwords,
+    pub(crate) turns: Turns,
+    pub(crate) held: Held,
+    pub(crate) decoys: Decoys,
     /// The key that remembered passwords are hashed with; made anew at each start.
     key: [u8; 32],
     pub(crate) remembered: Cache<[u8; 32], Remembered>,
@@ -84,9 +94,21 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        let salts = OnceCell::new();
-        let passes = Passes::default();
-        Ok(Arc::new(Authority { store, config, passwords, key, remembered, salts, sites, web_lifetime, passes }))
+        let (turns, held, decoys, salts) = (Turns::new(), Held::default(), Decoys::default(), OnceCell::new());
+        Ok(Arc::new(Authority {
+            store,
+            config,
+            passwords,
+            turns,
+            held,
+            decoys,
+            key,
+            remembered,
+            salts,
+            sites,
+            web_lifetime,
+            passes: Passes::default(),
+        }))
     }
 
     /// What a new password of the account called `name` is to be kept as, for the command line.
@@ -94,7 +116,7 @@ impl Authority {
     /// # Errors
     /// A sentence, when it is too short or the computation fails.
     pub async fn verifier(&self, name: &str, password: Secret) -> Result<Verifier, String> {
-        if password.bytes().len() < 8 {
+        if password.prepared().bytes().len() < 8 {
             return Err("a password needs at least 8 characters".into());
         }
         let scram = self.scram_keys(&name.trim().to_lowercase(), password.clone()).await?;
@@ -158,6 +180,11 @@ impl Authority {
         Ok(site)
     }
 
+    /// As [`Authority::refusal`], of a log-in with a name that a stranger gave.
+    pub(crate) async fn login_refusal(&self, peer: &Peer, name: &str, detail: &str) {
+        self.refusal(peer, None, "auth.login", &shown(name), detail).await;
+    }
+
     /// Writes an audit record of something a protocol refused. That it cannot be written is for the log: the refusal
     /// stands all the same.
     pub async fn refusal(
@@ -176,7 +203,7 @@ impl Authority {
 
     /// The account a client means: `alice`, or `alice@example.org` where that domain is local.
     pub(crate) async fn account_name(&self, name: &str) -> Result<String, Denied> {
-        let name = name.trim().to_lowercase();
+        let name = prepared(name).trim().to_lowercase();
         if let Some((local, domain)) = name.rsplit_once('@') {
             let domains = self.store.domains().await.map_err(Denied::Unavailable)?;
             if domains.iter().any(|known| known == domain) {
@@ -229,6 +256,12 @@ impl Authority {
 fn reads_mail(credential: &Credential) -> bool {
     let protocols = &credential.scope.protocols;
     protocols.is_empty() || protocols.iter().any(|protocol| protocol == "imap" || protocol == "pop3")
+}
+
+/// A name that a stranger gave, as it stands in the audit log: no longer than an address may be.
+pub(crate) fn shown(name: &str) -> Cow<'_, str> {
+    let cut = &name[..name.floor_char_boundary(NAME_SHOWN)];
+    if cut == name { Cow::Borrowed(name) } else { Cow::Owned(format!("{cut}…")) }
 }
 
 pub(crate) fn principal(account: &Account, credential: Option<&Credential>) -> Principal {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use storage::{Account, Credential, CredentialKind, Pass, Timestamp};
+use storage::{Account, Credential, CredentialKind, Login, Pass, Standing, Timestamp};
+use tokio::sync::SemaphorePermit;
 
-use crate::authority::{actor, principal};
+use crate::authority::{actor, principal, shown};
 use crate::sasl::scram::{Keys, Proof};
 use crate::{Authority, Denied, Peer, Secret, Session, app_password, throttle};
 
@@ -43,6 +44,8 @@ struct Trial<'a> {
     found: Found,
     /// What failures count under.
     keys: Vec<String>,
+    /// Its network's turn, until it is settled.
+    _turn: SemaphorePermit<'a>,
 }
 
 impl Authority {
@@ -53,12 +56,15 @@ impl Authority {
         let trial = self.trial(peer, way, &account).await?;
         let remembered = self.remembered.get(&key).filter(|known| known.at.elapsed() < AGAIN);
         let known = remembered.and_then(|known| trial.credentials().find(|held| **held == known.credential));
-        let credential = match known {
-            Some(known) => Some(known.clone()),
-            None => self.of_password(&trial, secret).await?,
+        let (credential, checked) = match known {
+            Some(known) => (Some(known.clone()), None),
+            None => (self.of_password(&trial, secret.clone()).await?, Some(secret)),
         };
-        let session = self.settle(trial, credential.as_ref()).await?;
-        if let Some(credential) = credential {
+        let session = self.settle(trial, credential.as_ref().ok_or("wrong password")).await?;
+        if let Some(mut credential) = credential {
+            if let Some(secret) = checked {
+                credential = self.renewed(peer, &session.principal, credential, secret).await;
+            }
             self.remembered.insert(key, Remembered { at: Instant::now(), credential });
         }
         Ok(session)
@@ -89,25 +95,40 @@ impl Authority {
             |held: &Credential| held.verifier.scram.split(' ').filter_map(Keys::parse).find(|keys| proof.proves(keys));
         let proved = trial.credentials().filter_map(|held| Some((held.clone(), keys(held)?)));
         let proved = trial.best(proved, |(held, _)| held);
-        let session = self.settle(trial, proved.as_ref().map(|(held, _)| held)).await?;
+        let kept = |held: &Credential| {
+            held.verifier.scram.split(' ').filter_map(Keys::parse).any(|keys| proof.is_answered(&keys))
+        };
+        let wrong = if trial.credentials().any(kept) { "wrong password" } else { "no keys of SCRAM are kept" };
+        let session = self.settle(trial, proved.as_ref().map(|(held, _)| held).ok_or(wrong)).await?;
         let (_, keys) = proved.ok_or(Denied::BadCredentials)?;
         Ok((session, proof.acknowledgement(&keys)))
     }
 
     /// Whether a log-in may be tried now.
-    async fn trial<'a>(&self, peer: &'a Peer, way: Way, name: &'a str) -> Result<Trial<'a>, Denied> {
+    async fn trial<'a>(&'a self, peer: &'a Peer, way: Way, name: &'a str) -> Result<Trial<'a>, Denied> {
         if !self.cleartext_allowed(peer) {
-            self.refusal(peer, None, "auth.login", name, "no TLS").await;
+            self.login_refusal(peer, name, "no TLS").await;
             return Err(Denied::Cleartext);
         }
+        let turn = self.turns.take(&throttle::network(peer.remote.ip())).await?;
         let keys = throttle::keys(name, peer.remote.ip());
         let standings = self.store.standings(keys.clone()).await.map_err(Denied::Unavailable)?;
-        if let Some(retry) = throttle::wait(&standings, Timestamp::now()) {
-            self.refusal(peer, None, "auth.login", name, "throttled").await;
-            return Err(Denied::Throttled { retry });
+        if let Some(throttled) = self.throttled(peer, name, &keys, &standings).await {
+            return Err(throttled);
         }
         let found = self.store.credentials(name).await.map_err(Denied::Unavailable)?;
-        Ok(Trial { peer, way, name, found, keys })
+        Ok(Trial { peer, way, name, found, keys, _turn: turn })
+    }
+
+    /// That a log-in must wait, if it must. The first in each wait is recorded, the others are counted.
+    async fn throttled(&self, peer: &Peer, name: &str, keys: &[String], standings: &[Standing]) -> Option<Denied> {
+        let (by, retry) = throttle::longest(standings, Timestamp::now())?;
+        if let (Some(key), Some(standing)) = (keys.get(by), standings.get(by))
+            && let Some(before) = self.held.count(key, standing.last)
+        {
+            self.login_refusal(peer, name, &with_unrecorded("throttled".into(), before)).await;
+        }
+        Some(Denied::Throttled { retry })
     }
 
     /// Which credential the secret is that of. Only an app password that opens the door saves the work of Argon2, which
@@ -124,18 +145,22 @@ impl Authority {
             return Ok(Some(app.clone()));
         }
         let own = trial.credentials().find(|held| held.kind == CredentialKind::Password);
-        let right = self.passwords.matches(own.map(|own| own.verifier.hash.clone()), secret).await;
+        // Made for every name, so that this takes the same time too.
+        let decoy = self.decoy(trial.name).await?;
+        let verifier = own.map_or(decoy, |own| own.verifier.hash.clone());
+        let right = self.passwords.matches(verifier, secret).await;
         let right = right.map_err(|error| Denied::Unavailable(storage::Error::Internal(error)))?;
-        Ok(if right { own.cloned() } else { app })
+        Ok(own.filter(|_| right).cloned().or(app))
     }
 
-    /// Records how a log-in ended, and lets in who may come in.
-    async fn settle(&self, trial: Trial<'_>, credential: Option<&Credential>) -> Result<Session, Denied> {
+    /// Records how a log-in ended, and lets in who may come in: by the credential that was proved, or nobody where none
+    /// was.
+    async fn settle(&self, trial: Trial<'_>, proved: Result<&Credential, &str>) -> Result<Session, Denied> {
         let Trial { peer, way, name, ref found, .. } = trial;
-        let outcome = match (found, credential) {
+        let outcome = match (found, proved) {
             (None, _) => Err("no such account".to_owned()),
-            (Some(_), None) => Err("wrong password".to_owned()),
-            (Some((account, _)), Some(credential)) => match trial.fault(credential) {
+            (Some(_), Err(wrong)) => Err(wrong.to_owned()),
+            (Some((account, _)), Ok(credential)) => match trial.fault(credential) {
                 Some(fault) => Err(fault),
                 None => Ok((account, credential)),
             },
@@ -149,13 +174,17 @@ impl Authority {
             Way::Command | Way::Portal => detail,
         };
         let who = outcome.as_ref().ok().map(|(account, credential)| principal(account, Some(credential)));
-        // A success clears what was counted for this account here; the network's count stays, or an attacker with one
-        // account of his own could clear it again and again.
-        let (text, counted) = if who.is_some() { ("done", 1) } else { ("failed", trial.keys.len()) };
-        let keys = trial.keys.iter().take(counted).cloned().collect();
-        let record = actor(peer, who.as_ref());
-        let recorded = self.store.record_login(&record, name, text, &detail, keys, throttle::FORGET).await;
-        recorded.map_err(Denied::Unavailable)?;
+        let unrecorded = self.held.unrecorded(&trial.keys);
+        let detail = with_unrecorded(detail, unrecorded);
+        let (name, good, keys) = (shown(name).into_owned(), who.is_some(), trial.keys.clone());
+        let login = Login { actor: actor(peer, who.as_ref()), name, good, detail, keys };
+        let held = self.store.record_login(login, throttle::RULE).await.map_err(Denied::Unavailable)?;
+        // Others failed meanwhile, and it must wait as if it had come after them. Whether it was right is not told.
+        if let Some(standings) = held {
+            self.held.put_back(&trial.keys, unrecorded);
+            let throttled = self.throttled(peer, trial.name, &trial.keys, &standings).await;
+            return Err(throttled.unwrap_or(Denied::Throttled { retry: Duration::ZERO }));
+        }
         match outcome {
             Ok((account, credential)) => {
                 let pass = self.passes.issue(account, credential);
@@ -205,6 +234,11 @@ fn fault(peer: &Peer, way: Way, account: &Account, credential: &Credential) -> O
     } else {
         None
     }
+}
+
+/// With how many log-ins were held back that have no record.
+fn with_unrecorded(detail: String, unrecorded: u64) -> String {
+    if unrecorded == 0 { detail } else { format!("{detail} held_back={unrecorded}") }
 }
 
 /// The name that a scope has for what a listener speaks.

@@ -5,12 +5,17 @@
 mod app_password;
 mod authority;
 mod check;
+mod decoy;
+mod held;
 mod mail;
 mod passes;
 mod password;
+mod prepare;
+mod renew;
 mod sasl;
 mod secret;
 mod throttle;
+mod turns;
 mod web;
 
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub(crate) struct Passwords {
     params: Params,
     turns: Arc<Semaphore>,
     memory: Arc<Memory>,
-    /// The verifier of a password nobody has, so that an unknown name costs the same time.
+    /// The verifier of a password nobody has.
     decoy: Arc<str>,
 }
 
@@ -44,22 +44,46 @@ impl Passwords {
     /// The verifier of a new password.
     pub(crate) async fn verifier(&self, password: Secret) -> Result<String, String> {
         let (params, memory) = (self.params.clone(), self.memory.clone());
-        self.run(move || hash(&memory, &params, password.bytes())).await?
+        self.run(move || hash(&memory, &params, password.prepared().bytes())).await?
     }
 
-    /// Whether `password` is the one that `verifier` was made of; the same work without a verifier.
-    pub(crate) async fn matches(&self, verifier: Option<String>, password: Secret) -> Result<bool, String> {
-        let known = verifier.is_some();
-        let verifier = verifier.unwrap_or_else(|| self.decoy.to_string());
+    /// Whether `password` is the one that `verifier` was made of: in the form of RFC 4013 or, where that is another,
+    /// as it was typed, since older verifiers were made so.
+    pub(crate) async fn matches(&self, verifier: String, password: Secret) -> Result<bool, String> {
         let memory = self.memory.clone();
-        let right = self.run(move || is_right(&memory, &verifier, password.bytes()).unwrap_or(false));
-        Ok(right.await? && known)
+        let right = move |text: &Secret| is_right(&memory, &verifier, text.bytes()).unwrap_or(false);
+        self.run(move || {
+            let prepared = password.prepared();
+            right(&prepared) || prepared.bytes() != password.bytes() && right(&password)
+        })
+        .await
+    }
+
+    /// What a new verifier begins with, up to the salt.
+    pub(crate) fn cost(&self) -> &str {
+        split(&self.decoy).0
+    }
+
+    /// Whether a verifier is as dear as a new one.
+    pub(crate) fn is_current(&self, verifier: &str) -> bool {
+        split(verifier).0 == self.cost()
+    }
+
+    /// The verifier of a password nobody has, that costs the same time as those that begin with `cost`.
+    pub(crate) fn decoy(&self, cost: &str) -> String {
+        format!("{cost}{}", split(&self.decoy).1)
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
         tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
     }
+}
+
+/// A PHC string, split before the salt.
+fn split(verifier: &str) -> (&str, &str) {
+    let salt = verifier.rmatch_indices('$').nth(1).map_or(verifier.len(), |(at, _)| at);
+    verifier.split_at(salt)
 }
 
 fn hash(memory: &Memory, params: &Params, password: &[u8]) -> Result<String, String> {
@@ -145,5 +169,24 @@ mod tests {
             let found = is_right(&memory, verifier, password.as_bytes()).unwrap_or(false);
             assert_eq!(found, right, "{verifier} {password}");
         }
+    }
+    #[tokio::test]
+    async fn verifiers_of_passwords_as_they_were_typed_are_taken() {
+        let passwords = Passwords::new(64, 1).expect("parameters");
+        let typed = "pa\u{308}sswo\u{308}rd";
+        let old = hash(&passwords.memory, &passwords.params, typed.as_bytes()).expect("a verifier");
+        let new = passwords.verifier(Secret::new(typed.into())).await.expect("a verifier");
+        for (verifier, password, right) in [
+            (&old, typed, true),
+            (&old, "pässwörd", false),
+            (&new, typed, true),
+            (&new, "pässwörd", true),
+            (&new, "password", false),
+        ] {
+            let found = passwords.matches(verifier.clone(), Secret::new(password.into())).await;
+            assert_eq!(found, Ok(right), "{password}");
+        }
+        assert!(passwords.is_current(&new) && !passwords.is_current("$argon2id$v=19$m=65,t=1,p=1$c2FsdA$aGFzaA"));
+        assert!(passwords.decoy("$argon2id$v=19$m=65,t=1,p=1").starts_with("$argon2id$v=19$m=65,t=1,p=1$"));
     }
 }

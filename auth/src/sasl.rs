@@ -236,7 +236,7 @@ impl Exchange {
 
     async fn refuse(&self, name: &str, why: &str) -> Step {
         let detail = format!("{why} mechanism={}", self.mechanism.name());
-        self.authority.refusal(&self.peer, None, "auth.login", name, &detail).await;
+        self.authority.login_refusal(&self.peer, name, &detail).await;
         Step::Denied(Denied::BadCredentials)
     }
 

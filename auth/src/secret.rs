@@ -2,6 +2,8 @@
 
 use zeroize::Zeroize;
 
+use crate::prepare::prepared;
+
 /// A password; wiped from memory when dropped, never shown.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -15,6 +17,11 @@ impl Secret {
     /// Its text, for who takes it out of a larger one (HTTP Basic, SASL PLAIN).
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same in the form of RFC 4013.
+    pub(crate) fn prepared(&self) -> Secret {
+        Secret(prepared(&self.0))
     }
 
     /// Its bytes, for whoever checks it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{Module, Resumption, TlsService};
 use rustls::ServerConfig;
@@ -20,9 +20,10 @@ const YEARS: i32 = 10;
 const TICKETS: usize = 2;
 const TICKETS_FOR_DATA: usize = 16;
 
-/// The TLS services of all modules. Ticket keys outlast a reload, so that clients can go on to resume.
+/// The TLS services of all modules.
 pub(crate) struct Tls {
-    services: HashMap<&'static str, (TlsService, Arc<dyn ProducesTickets>)>,
+    services: HashMap<&'static str, TlsService>,
+    tickets: Mutex<Tickets>,
 }
 
 impl Tls {
@@ -30,32 +31,55 @@ impl Tls {
     /// A sentence that names the file at fault.
     pub(crate) fn new(config: &Config) -> Result<Tls, String> {
         let identity = Identity::load(config)?;
+        let tickets = Tickets::new(identity.certificate())?;
         let mut services = HashMap::new();
         for module in MODULES {
-            let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
-            let server = identity.server(config, module, tickets.clone())?;
+            let server = identity.server(config, module, &tickets)?;
             let service = TlsService::new(server, module.resumption).with_certificate(identity.certificate());
-            services.insert(module.name, (service, tickets));
+            services.insert(module.name, service);
         }
-        Ok(Tls { services })
+        Ok(Tls { services, tickets: Mutex::new(tickets) })
     }
 
     pub(crate) fn service(&self, module: &Module) -> Option<TlsService> {
-        self.services.get(module.name).map(|(service, _)| service.clone())
+        self.services.get(module.name).cloned()
     }
 
     /// Takes the certificate and key anew; on an error everything stays as it was.
     pub(crate) fn reload(&self, config: &Config) -> Result<(), String> {
         let identity = Identity::load(config)?;
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewed = match tickets.certificate == *identity.certificate() {
+            true => None,
+            false => Some(Tickets::new(identity.certificate())?),
+        };
         let mut fresh = Vec::new();
         for module in MODULES {
-            let Some((service, tickets)) = self.services.get(module.name) else { continue };
-            fresh.push((service, identity.server(config, module, tickets.clone())?));
+            let Some(service) = self.services.get(module.name) else { continue };
+            fresh.push((service, identity.server(config, module, renewed.as_ref().unwrap_or(&tickets))?));
         }
         for (service, server) in fresh {
             service.replace(server, identity.certificate());
         }
+        if let Some(renewed) = renewed {
+            *tickets = renewed;
+        }
         Ok(())
+    }
+}
+
+/// The ticket keys of each module. They outlast a reload, so that clients can go on to resume, and end with the
+/// certificate: a client that resumes sees none, and binds its log-in to the one its session began with (RFC 5929 §4).
+struct Tickets {
+    certificate: CertificateDer<'static>,
+    keys: HashMap<&'static str, Arc<dyn ProducesTickets>>,
+}
+
+impl Tickets {
+    fn new(certificate: &CertificateDer<'static>) -> Result<Tickets, String> {
+        let key = || rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string());
+        let keys = MODULES.iter().map(|module| Ok((module.name, key()?))).collect::<Result<_, String>>()?;
+        Ok(Tickets { certificate: certificate.clone(), keys })
     }
 }
 
@@ -91,12 +115,7 @@ impl Identity {
         &self.chain[0]
     }
 
-    fn server(
-        &self,
-        config: &Config,
-        module: &Module,
-        tickets: Arc<dyn ProducesTickets>,
-    ) -> Result<Arc<ServerConfig>, String> {
+    fn server(&self, config: &Config, module: &Module, tickets: &Tickets) -> Result<Arc<ServerConfig>, String> {
         let versions: &[&rustls::SupportedProtocolVersion] = match config.tls.min_version {
             TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V13 => &[&rustls::version::TLS13],
@@ -106,7 +125,9 @@ impl Identity {
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|error| format!("{} and its key cannot be used: {error}", self.place.display()))?;
         server.alpn_protocols = module.alpn.iter().map(|id| id.as_bytes().to_vec()).collect();
-        server.ticketer = tickets;
+        if let Some(keys) = tickets.keys.get(module.name) {
+            server.ticketer = keys.clone();
+        }
         server.send_tls13_tickets = match module.resumption {
             Resumption::Service => TICKETS,
             Resumption::Connection => TICKETS_FOR_DATA,

@@ -1,5 +1,7 @@
 //! What an account proves itself with: its password, and app passwords that each open a part of it.
 
+use std::collections::BTreeMap;
+
 use crate::accounts::{ACCOUNT, Account, account_of, locked, lower};
 use crate::db::{Deed, Row, Tx, params};
 use crate::{Actor, Error, Store, Timestamp};
@@ -137,6 +139,58 @@ impl Store {
                 tx.change(&actor, account.id, 0, &deed)
             })
             .await
+    }
+
+    /// Keeps another verifier of the secret that `held` is of, unless that was changed meanwhile; whether it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such account.
+    pub async fn renew_verifier(
+        &self,
+        actor: &Actor,
+        name: &str,
+        held: &Credential,
+        verifier: Verifier,
+    ) -> Result<bool, Error> {
+        let (actor, name, held) = (actor.clone(), lower(name), held.clone());
+        self.db()
+            .write(move |tx| {
+                let account = locked(tx, &name)?;
+                let old = &held.verifier;
+                let known = tx.execute(
+                    "UPDATE credentials SET hash = $3, scram = $4
+                     WHERE id = $1 AND account = $2 AND hash = $5 AND scram = $6",
+                    params![held.id, account.id, &verifier.hash, &verifier.scram, &old.hash, &old.scram],
+                )?;
+                if known == 0 {
+                    return Ok(false);
+                }
+                let detail = held.to_string();
+                let action = "account.verifier";
+                tx.change(&actor, account.id, 0, &Deed { action, object: account.id, target: &name, detail: &detail })?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// At which costs passwords are kept, and how many at each: what their verifiers begin with, up to the salt. A
+    /// thousand are looked at, which is enough to tell.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn password_costs(&self) -> Result<Vec<(String, u64)>, Error> {
+        let sql = "SELECT hash FROM credentials WHERE kind = 'password' ORDER BY id LIMIT 1000";
+        let costs = self.db().look(move |tx| {
+            tx.rows(sql, &[], |row| {
+                let hash = row.text(0)?;
+                Ok(hash.rsplitn(3, '$').last().unwrap_or_default().to_owned())
+            })
+        });
+        let mut counts = BTreeMap::new();
+        for cost in costs.await? {
+            *counts.entry(cost).or_insert(0) += 1;
+        }
+        Ok(counts.into_iter().collect())
     }
 
     /// The generation of an account: raised by every change of it, so that what was learnt of it before is old.

@@ -39,6 +39,6 @@ pub use mail::{
 pub use path::VPath;
 pub use peer::{Actor, Pass, Peer, Tls, TraceId};
 pub use store::{BlobStore, Options, Status, Store};
-pub use throttle::Standing;
+pub use throttle::{Login, Rule, Standing};
 pub use time::Timestamp;
 pub use web::WebRow;

@@ -59,6 +59,13 @@ def subject(port):
     return run("openssl", "x509", "-noout", "-subject", input=ssl.DER_cert_to_PEM_cert(der)).stdout
 
 
+def take_up(daemon, context, session=None):
+    """Whether a TLS session is taken up again, and the one that a later connection may take up."""
+    with socket.create_connection(("127.0.0.1", daemon.port["https"])) as plain, \
+            context.wrap_socket(plain, session=session) as tls:
+        return tls.session_reused, tls.session
+
+
 def hangup(daemon, text):
     """Sends SIGHUP with another configuration; what the log said to it."""
     before = len(daemon.log())
@@ -80,8 +87,16 @@ def listens(port):
 def reload(report, daemon):
     open_session = ftps.login(daemon.port["ftp"], "alice", PASSWORD)
     good = daemon.config.read_text()
+    context = ftps.context()
+    # Before TLS 1.3 the session is there with the handshake.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    _, began = take_up(daemon, context)
+    hangup(daemon, good)
+    report.check("SIGHUP: a TLS session outlasts it", take_up(daemon, context, began)[0])
     certificate(daemon, "second.test")
     hangup(daemon, good)
+    # Its client would bind a log-in to the certificate it saw.
+    report.check("SIGHUP: a TLS session ends with its certificate", take_up(daemon, context, began)[0] is False)
     report.check("SIGHUP: a new certificate is served", "second.test" in subject(daemon.port["https"]))
     report.check("SIGHUP: an open session goes on", open_session.nlst() == ["Mail"])
 

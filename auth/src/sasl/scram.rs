@@ -8,6 +8,8 @@ use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::prepare::prepared;
+
 /// What one guess costs whoever took the keys; every log-in of a client costs the client the same. RFC 7677 §4 asks for
 /// 4,096 at least and for 15,000 where clients can bear it.
 pub(crate) const ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(14_999);
@@ -33,6 +35,11 @@ impl Keys {
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), &mut *salted);
         let (client, server) = (hmac(&*salted, b"Client Key"), hmac(&*salted, b"Server Key"));
         Keys { iterations, salt: salt.to_vec(), stored: sha256(&client), server }
+    }
+
+    /// Whether they are what a client proves itself by that was told this salt and these iterations.
+    pub(crate) fn answer(&self, salt: &[u8], iterations: NonZeroU32) -> bool {
+        self.salt == salt && self.iterations == iterations
     }
 
     /// Reads what `Display` writes.
@@ -124,12 +131,6 @@ fn saslname(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A name or password in the form that all ways of typing it have in common (RFC 4013), or as it is where that does not
-/// take it.
-fn prepared(text: &str) -> String {
-    stringprep::saslprep(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
-}
-
 /// The server's first message, and what the client's last one must answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenge {
@@ -205,7 +206,12 @@ impl Proof {
         let client: Vec<u8> = signature.iter().zip(&self.proof).map(|(one, other)| one ^ other).collect();
         let right = verify_slices_are_equal(&sha256(&client), &keys.stored).is_ok();
         // Keys made in another way than the client was told prove nothing to it.
-        right && keys.salt == self.salt && keys.iterations == self.iterations
+        right && self.is_answered(keys)
+    }
+
+    /// Whether the client was asked for what these keys were made of.
+    pub(crate) fn is_answered(&self, keys: &Keys) -> bool {
+        keys.answer(&self.salt, self.iterations)
     }
 
     /// The server's last message: that it knows the keys.

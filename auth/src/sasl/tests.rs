@@ -216,6 +216,128 @@ async fn failures_by_scram_are_throttled_with_the_others() {
 }
 
 #[tokio::test]
+async fn guesses_made_at_once_are_counted_as_if_one_came_after_the_other() {
+    let world = World::new().await;
+    let guesses: Vec<_> = (0..60)
+        .map(|guess| {
+            let (authority, secret) = (world.authority.clone(), if guess == 59 { PASSWORD } else { "wrong" });
+            tokio::spawn(async move { authority.login(&peer("imap"), offer(secret)).await.err() })
+        })
+        .collect();
+    let (mut judged, mut throttled) = (0, 0);
+    for guess in guesses {
+        match guess.await.unwrap() {
+            Some(Denied::Throttled { .. }) => throttled += 1,
+            Some(Denied::BadCredentials) => judged += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((judged, throttled), (10, 50), "ten are free; whether a later one was right is not told");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(world.login(&peer("imap"), PASSWORD).await.is_ok());
+    assert_eq!(world.recorded().await, ("done".into(), "password held_back=49".into()), "one has its record");
+}
+
+#[tokio::test]
+async fn a_stranger_who_goes_on_fills_no_audit_log() {
+    let world = World::new().await;
+    let long = format!("{}é{}", "z".repeat(253), "z".repeat(9000));
+    let stranger = || Offer::Password { name: long.clone(), password: Secret::new("guess".into()) };
+    for _ in 0..50 {
+        assert!(world.authority.login(&peer("imap"), stranger()).await.is_err());
+    }
+    assert_eq!(world.records().await, 11, "ten that were judged, and the first that was held back");
+    let filter = Filter { action: Some("auth.login".into()), limit: 1, ..Filter::default() };
+    let record = world.store.audit(filter).await.unwrap().pop().unwrap();
+    assert_eq!((record.outcome.as_str(), record.detail.as_str()), ("refused", "throttled"));
+    assert_eq!(record.target, format!("{}…", "z".repeat(253)), "cut between two letters");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(matches!(world.authority.login(&peer("imap"), stranger()).await, Err(Denied::BadCredentials)));
+    assert_eq!(world.recorded().await, ("failed".into(), "no such account held_back=39".into()));
+}
+
+#[tokio::test]
+async fn a_right_password_is_kept_as_the_configuration_asks_today() {
+    let old = Config { scram: false, argon2_memory: 64, argon2_passes: 1, ..Config::default() };
+    let mut world = World::with(old).await;
+    let app = Scope { protocols: vec!["imap".into()], read_only: true, expires: None };
+    world.app_password(APP, app).await;
+    let kept = async |world: &World| world.store.credentials("alice").await.unwrap().unwrap().1;
+    let before = kept(&world).await;
+    let config = Config { argon2_memory: 128, argon2_passes: 2, ..Config::default() };
+    world.authority = Authority::new(world.store.clone(), config, Duration::ZERO).unwrap();
+    let scram = async |world: &World| name(world.scram("SCRAM-SHA-256", "n,,n=alice,r=abc", b"", PASSWORD).await);
+    assert_eq!(scram(&world).await, DENIED);
+    let why = "no keys of SCRAM are kept mechanism=SCRAM-SHA-256";
+    assert_eq!(world.recorded().await, ("failed".into(), why.into()));
+    assert!(world.login(&peer("imap"), "wrong").await.is_err());
+    assert_eq!(kept(&world).await, before, "only a right one is shown");
+    assert!(world.login(&peer("imap"), PASSWORD).await.is_ok());
+    let after = kept(&world).await;
+    assert!(after[0].verifier.hash.starts_with("$argon2id$v=19$m=128,t=2,p=1$"), "{after:?}");
+    assert_eq!(
+        (after[0].id, &after[1]),
+        (before[0].id, &before[1]),
+        "the same credential; the others are as they were"
+    );
+    assert_eq!(scram(&world).await, "alice");
+    assert!(world.login(&peer("imap"), &APP.replace('-', "")).await.is_ok());
+    for typed in [APP, &APP.replace('-', ""), &APP.replace('-', " ")] {
+        let step = world.scram_as(&peer("imap"), "SCRAM-SHA-256", "n,,n=alice,r=abc", b"", typed).await;
+        assert_eq!(name(step), "alice", "{typed}");
+    }
+    let renewed = kept(&world).await;
+    assert!(world.login(&peer("pop3"), PASSWORD).await.is_ok() && world.login(&peer("imap"), APP).await.is_ok());
+    let filter = Filter { action: Some("account.verifier".into()), limit: 100, ..Filter::default() };
+    assert_eq!((kept(&world).await, world.store.audit(filter).await.unwrap().len()), (renewed, 2), "once each");
+    // Whoever changed it meanwhile is not undone.
+    let late =
+        world.store.renew_verifier(&Actor::command_line(), "alice", &before[0], before[0].verifier.clone()).await;
+    assert!(!late.unwrap());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_costs_what_one_that_somebody_has_does() {
+    let old = Config { argon2_memory: 64, argon2_passes: 1, ..Config::default() };
+    let world = World::with(old).await;
+    let config = Config { argon2_memory: 128, argon2_passes: 2, ..Config::default() };
+    let authority = Authority::new(world.store.clone(), config, Duration::ZERO).unwrap();
+    let costs = async |authority: &Authority| {
+        let mut old = 0;
+        for name in 0..40 {
+            let (name, decoy) = (name.to_string(), authority.decoy(&name.to_string()).await.unwrap());
+            assert_eq!(decoy, authority.decoy(&name).await.unwrap().as_str(), "the same each time");
+            old += u32::from(decoy.starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        }
+        old
+    };
+    assert_eq!(costs(&authority).await, 40, "the one that is stored has the old cost");
+    let verifier = Some(authority.verifier("bob", Secret::new("another password".into())).await.unwrap());
+    let bob = NewAccount { name: "bob".into(), role: Role::User, quota: None, verifier };
+    world.store.add_account(&Actor::command_line(), bob).await.unwrap();
+    authority.forget_costs().await;
+    let half = costs(&authority).await;
+    assert!((5..35).contains(&half), "one of two: {half}");
+    assert!(authority.login(&peer("imap"), offer(PASSWORD)).await.is_ok());
+    assert_eq!(costs(&authority).await, 0, "and at once when the last one is kept at the new cost");
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_it_is_typed() {
+    let world = World::new().await;
+    for typed in [PASSWORD, "correct horse viii", "correct\u{a0}horse \u{ad}viii"] {
+        assert!(world.login(&peer("imap"), typed).await.is_ok(), "{typed}");
+        let plain = format!("\0\u{ff21}lice\0{typed}");
+        assert_eq!(name(world.begin(&peer("imap"), "PLAIN").step(plain.as_bytes()).await), "alice", "{typed}");
+    }
+    assert!(world.login(&peer("imap"), "correct horse vii").await.is_err());
+    assert!(
+        world.authority.verifier("alice", Secret::new("\u{ad}".repeat(20))).await.is_err(),
+        "nothing is left of it"
+    );
+}
+
+#[tokio::test]
 async fn an_app_password_opens_what_its_scope_says() {
     let world = World::new().await;
     let mail = Scope { protocols: vec!["imap".into(), "smtp".into()], read_only: true, expires: None };

@@ -6,7 +6,7 @@ use auth::{Denied, Exchange, Session, Step};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{ReadError, Wire};
+use crate::{ReadError, Wire, stranger_idle};
 
 /// The longest line of a log-in (RFC 4954 §4); RFC 9051 and RFC 5034 name no limit of their own.
 pub const SASL_LINE: usize = 12288;
@@ -72,7 +72,7 @@ impl Carrier {
     async fn ask(self, wire: &mut Wire, challenge: &[u8]) -> Result<Result<Vec<u8>, Broken>, ReadError> {
         wire.out.extend_from_slice(format!("{}{}\r\n", self.prompt, STANDARD.encode(challenge)).as_bytes());
         wire.flush().await?;
-        Ok(match wire.line(SASL_LINE, self.idle).await {
+        Ok(match wire.line(SASL_LINE, stranger_idle(self.idle)).await {
             Ok(line) if self.strict && !line.strict => Err(Broken::BareLine),
             Ok(line) if &line.bytes[..] == b"*" => Err(Broken::Cancelled),
             Ok(line) => decode(&line.bytes),

@@ -46,9 +46,8 @@ impl Config {
     /// # Errors
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = if self.idle_timeout == 0 {
-            "idle_timeout must be one second at least"
-        } else if !self.passive_address.is_empty() && self.translated().is_none() {
+        protocol::check_timeout("ftp", "idle_timeout", self.idle_timeout, 1)?;
+        let wrong = if !self.passive_address.is_empty() && self.translated().is_none() {
             "passive_address must be an IPv4 address, such as \"203.0.113.5\", or empty"
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
             "banner must be one line of printable ASCII, of 200 characters at most"
@@ -85,8 +84,9 @@ mod tests {
         let read = |text: &str| protocol::read_config::<Config>("ftp", text.parse().unwrap());
         assert!(read("data_bindin = 5").unwrap_err().to_string().contains("data_bindin"));
         assert!(read("data_binding = \"none\"").unwrap_err().to_string().contains("session"));
-        for (text, key) in [("passive_address = \"::1\"", "passive_address"), ("idle_timeout = 0", "idle_timeout")] {
-            assert!(read(text).unwrap().check().unwrap_err().to_string().contains(key));
+        let idle = |seconds: i64| (format!("idle_timeout = {seconds}"), "idle_timeout");
+        for (text, key) in [("passive_address = \"::1\"".to_owned(), "passive_address"), idle(0), idle(i64::MAX)] {
+            assert!(read(&text).unwrap().check().unwrap_err().to_string().contains(key));
         }
         assert!(read("banner = \"a\\r\\nb\"").unwrap().check().is_err(), "no second line by way of the banner");
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use auth::Session as Login;
-use protocol::{Closed, Conn, Passive, Protection, ReadError};
+use protocol::{Closed, Conn, Passive, Protection, ReadError, stranger_idle};
 use storage::VPath;
 
 use crate::Ftp;
@@ -145,9 +145,13 @@ impl Session {
 
     /// Reads one command and carries it out.
     async fn turn(&mut self) -> Next {
+        let idle = match self.state {
+            State::User(_) => self.ftp.idle(),
+            State::Stranger | State::Named(_) => stranger_idle(self.ftp.idle()),
+        };
         let command = match self.waiting.pop_front() {
             Some(command) => command,
-            None => match self.conn.line(LINE, self.ftp.idle()).await {
+            None => match self.conn.line(LINE, idle).await {
                 Ok(line) => match Command::parse(&line.bytes) {
                     Ok(command) => command,
                     Err(Malformed::Verb) => return self.strike(Reply::new(500, "That is not a command; try HELP.")),

@@ -47,11 +47,9 @@ impl Config {
     /// # Errors
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = if self.header_timeout == 0 {
-            "header_timeout must be one second at least"
-        } else if self.idle_timeout < 5 {
-            "idle_timeout must be five seconds at least"
-        } else if self.max_upload == 0 {
+        protocol::check_timeout("http", "header_timeout", self.header_timeout, 1)?;
+        protocol::check_timeout("http", "idle_timeout", self.idle_timeout, 5)?;
+        let wrong = if self.max_upload == 0 {
             "max_upload must be one byte at least"
         } else if !self.mail_host.is_empty() && host(&self.mail_host) != Some(&self.mail_host) {
             "mail_host must be a name or an address, without a port"
@@ -89,7 +87,12 @@ mod tests {
         assert_eq!(read("").unwrap(), Config::default());
         assert!(read("hsts = true").unwrap().hsts);
         assert!(read("hts = true").unwrap_err().message.contains("hts"));
-        assert!(read("idle_timeout = 1").unwrap().check().unwrap_err().message.contains("idle_timeout"));
+        for key in ["idle_timeout", "header_timeout"] {
+            for seconds in [0, i64::MAX] {
+                let wrong = read(&format!("{key} = {seconds}")).unwrap().check();
+                assert!(wrong.unwrap_err().message.contains(key), "{key} = {seconds}");
+            }
+        }
         for wrong in ["mail_host = 'mail.example:993'", "mail_host = 'a<b'"] {
             assert!(read(wrong).unwrap().check().unwrap_err().message.contains("mail_host"), "{wrong}");
         }

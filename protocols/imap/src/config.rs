@@ -47,12 +47,11 @@ impl Config {
     /// # Errors
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
+        protocol::check_timeout("imap", "idle_timeout", self.idle_timeout, 60)?;
         let lists = [&self.disable].into_iter().chain(self.accounts.values()).chain(self.clients.values());
         let unknown = lists.flatten().find(|name| !capabilities::is_known(name));
         let wrong = if self.max_message.0 < 64 << 10 || self.max_message.0 > u64::from(u32::MAX) {
             "max_message must be between 64K and 4G".to_owned()
-        } else if self.idle_timeout < 60 {
-            "idle_timeout must be 60 seconds at least; RFC 9051 §5.4 asks for 1800".to_owned()
         } else if self.max_errors == 0 {
             "max_errors must be one at least".to_owned()
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
@@ -80,6 +79,9 @@ mod tests {
     fn senseless_values_are_named() {
         let read = |text: &str| protocol::read_config::<Config>("imap", text.parse().unwrap());
         assert!(read("idle = 5").unwrap_err().to_string().contains("idle"));
+        for idle in [59, i64::MAX] {
+            assert!(read(&format!("idle_timeout = {idle}")).unwrap().check().is_err(), "{idle}");
+        }
         let wrong = read("disable = [\"IDLE\"]\n[clients]\n\"Old Mail\" = [\"QRESINC\"]").unwrap().check();
         assert!(wrong.unwrap_err().to_string().contains("QRESINC"));
         assert!(read("disable = [\"compress=deflate\"]\n[accounts]\nalice = [\"IDLE\"]").unwrap().check().is_ok());

@@ -298,8 +298,13 @@ impl Session {
         if let Some(why) = reply.close {
             return Turn::End(why);
         }
-        let strike = reply.status == Status::Bad || reply.status == Status::No && self.user().is_none();
-        self.strikes = if strike { self.strikes + 1 } else { 0 };
+        let stranger = self.user().is_none();
+        if reply.status == Status::Bad || reply.status == Status::No && stranger {
+            self.strikes += 1;
+        } else if !stranger {
+            // Errors count in a row, since a session may be long; a stranger could end each row by a NOOP.
+            self.strikes = 0;
+        }
         if self.strikes >= self.imap.config.max_errors {
             self.wire.untagged("BYE Too many errors; goodbye");
             return Turn::End(Closed::Abuse);

@@ -27,9 +27,8 @@ impl Config {
     /// # Errors
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = if self.idle_timeout == 0 {
-            "idle_timeout must be one second at least"
-        } else if self.max_errors == 0 {
+        protocol::check_timeout("pop3", "idle_timeout", self.idle_timeout, 1)?;
+        let wrong = if self.max_errors == 0 {
             "max_errors must be one at least"
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
             "banner must be one line of printable ASCII, of 200 characters at most"
@@ -60,6 +59,7 @@ mod tests {
         assert!(read("idle = 5").unwrap_err().to_string().contains("idle"));
         for (text, key) in [
             ("idle_timeout = 0", "idle_timeout"),
+            ("idle_timeout = 9223372036854775807", "idle_timeout"),
             ("max_errors = 0", "max_errors"),
             ("banner = \"a\\r\\nb\"", "banner"),
             ("banner = \"<1.2@host>\"", "banner"),

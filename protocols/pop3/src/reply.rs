@@ -45,9 +45,10 @@ impl Reply {
         Reply { close: Some(why), ..self }
     }
 
-    /// Whether it counts against the client: a refusal does that is no matter of time.
+    /// Whether it counts against the client: a refusal does that is no matter of time. Who must wait and goes on all
+    /// the same is refused for what it does.
     pub fn is_strike(&self) -> bool {
-        !self.ok && !matches!(self.code, Some(IN_USE | SYS_TEMP | LOGIN_DELAY))
+        !self.ok && !matches!(self.code, Some(IN_USE | SYS_TEMP))
     }
 
     /// Appends it as it goes over the wire.
@@ -195,11 +196,11 @@ mod tests {
     #[test]
     fn what_passes_with_time_is_no_strike() {
         let retry = std::time::Duration::from_secs(3);
-        for reply in [Reply::from(&Error::Busy), Reply::from(&Error::Full), Reply::from(&Denied::Throttled { retry })] {
+        for reply in [Reply::from(&Error::Busy), Reply::from(&Error::Full)] {
             assert!(!reply.ok && !reply.is_strike(), "{reply:?}");
         }
-        for reply in [Reply::from(&Denied::BadCredentials), Reply::from(Fault::Unknown), Reply::from(&Error::NotFound)]
-        {
+        let denied = [Denied::BadCredentials, Denied::Throttled { retry }].map(|denied| Reply::from(&denied));
+        for reply in denied.into_iter().chain([Reply::from(Fault::Unknown), Reply::from(&Error::NotFound)]) {
             assert!(reply.is_strike(), "{reply:?}");
         }
         let away = Denied::Unavailable(Error::Busy);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
+use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire, stranger_idle};
 
 use crate::Pop3;
 use crate::codec::{COMMAND, Command};
@@ -74,8 +74,11 @@ impl Session {
 
     /// Reads one line and answers it.
     async fn turn(&mut self) -> Turn {
-        let limit = if self.state.phase() == Phase::Transaction { COMMAND } else { SASL_LINE };
-        let line = match self.wire.line(limit, self.pop3.idle()).await {
+        let (limit, idle) = match self.state.phase() {
+            Phase::Transaction => (COMMAND, self.pop3.idle()),
+            Phase::Authorization | Phase::Named => (SASL_LINE, stranger_idle(self.pop3.idle())),
+        };
+        let line = match self.wire.line(limit, idle).await {
             Ok(line) => line,
             Err(error) => return self.unreadable(&error),
         };

@@ -40,12 +40,11 @@ impl Config {
     /// # Errors
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
+        protocol::check_timeout("smtp", "idle_timeout", self.idle_timeout, 1)?;
         let wrong = if self.max_message.0 < 64 << 10 {
             "max_message must be 64K at least (RFC 5321 §4.5.3.1.7)"
         } else if self.max_recipients < 100 {
             "max_recipients must be 100 at least (RFC 5321 §4.5.3.1.8)"
-        } else if self.idle_timeout == 0 {
-            "idle_timeout must be one second at least"
         } else if self.max_errors == 0 {
             "max_errors must be one at least"
         } else if self.max_hops == 0 {
@@ -77,6 +76,10 @@ mod tests {
         let config = read("max_message = 1048576\nmax_recipients = 5").unwrap();
         assert_eq!(config.max_message, Size(1 << 20));
         assert!(config.check().unwrap_err().to_string().contains("max_recipients"));
+        for idle in [0, i64::MAX] {
+            let wrong = read(&format!("idle_timeout = {idle}")).unwrap().check();
+            assert!(wrong.unwrap_err().to_string().contains("idle_timeout"), "{idle}");
+        }
         assert!(read("banner = \"a\\r\\nb\"").unwrap().check().is_err(), "no second line by way of the banner");
     }
 }

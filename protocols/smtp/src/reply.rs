@@ -9,6 +9,9 @@ use storage::Error;
 use crate::codec::Fault;
 use crate::scan::{Bare, Framing};
 
+/// A log-in cannot be judged now (RFC 4954 §4.7).
+const AUTH_LATER: u16 = 454;
+
 /// One reply, and whether the connection ends behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -31,9 +34,10 @@ impl Reply {
         Reply { close: Some(why), ..self }
     }
 
-    /// Whether it counts against the client: a permanent refusal does.
+    /// Whether it counts against the client: a permanent refusal does, and that of a log-in for now, or who must wait
+    /// could go on for ever.
     pub fn is_strike(&self) -> bool {
-        self.code >= 500
+        self.code >= 500 || self.code == AUTH_LATER
     }
 
     /// The message is stored, durably: the id finds it in the audit log.
@@ -105,11 +109,12 @@ impl From<&Denied> for Reply {
     fn from(denied: &Denied) -> Self {
         match denied {
             Denied::BadCredentials => Reply::new(535, "5.7.8 Authentication credentials invalid"),
-            Denied::Throttled { retry } => {
-                Reply::new(454, format!("4.7.0 Too many failed log-ins; try again in {} s", retry.as_secs().max(1)))
-            }
+            Denied::Throttled { retry } => Reply::new(
+                AUTH_LATER,
+                format!("4.7.0 Too many failed log-ins; try again in {} s", retry.as_secs().max(1)),
+            ),
             Denied::Cleartext => encryption_required(),
-            Denied::Unavailable(_) => Reply::new(454, "4.7.0 Temporary authentication failure; try again"),
+            Denied::Unavailable(_) => Reply::new(AUTH_LATER, "4.7.0 Temporary authentication failure; try again"),
         }
     }
 }

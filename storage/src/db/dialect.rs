@@ -49,6 +49,15 @@ impl Dialect {
         }
     }
 
+    /// What the ledger of log-ins says of the key `$1`, which nobody else changes until the transaction ends. SQLite
+    /// has one writer anyway.
+    pub(crate) fn lock_standing(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "SELECT failures, last, good FROM throttle WHERE key = $1",
+            Dialect::Postgres => "SELECT failures, last, good FROM throttle WHERE key = $1 FOR UPDATE",
+        }
+    }
+
     /// Adds to the words of the account `$1` those of `$2`, between which there are spaces.
     pub(crate) fn add_terms(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Closed, LongLine, Progress, ReadError, Wire};
+use protocol::{Closed, LongLine, Progress, ReadError, Wire, stranger_idle};
 
 use super::Session;
 use crate::codec::append::{self, First};
@@ -33,10 +33,13 @@ impl Session {
     /// Reads the next command.
     pub(super) async fn collect(&mut self) -> Result<Collected, ReadError> {
         let inside = self.phase() != Phase::NotAuthenticated;
-        let most = if inside { AFTER } else { BEFORE };
+        let (most, idle) = match inside {
+            true => (AFTER, self.imap.idle()),
+            false => (BEFORE, stranger_idle(self.imap.idle())),
+        };
         let mut text: Vec<u8> = Vec::new();
         loop {
-            let line = match self.wire.line(most, self.imap.idle()).await {
+            let line = match self.wire.line(most, idle).await {
                 Ok(line) => line,
                 Err(ReadError::TooLong(line)) => return Ok(self.too_long(text, &line)),
                 Err(error) => return Err(error),

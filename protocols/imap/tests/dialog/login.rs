@@ -126,6 +126,20 @@ async fn a_session_ends_after_errors_silence_and_a_drain() {
     client.script("> X\nBAD ...\n> LOGIN a b\nNO ...\n> X\nBAD ...").await;
     client.script("* BYE ...").await;
     assert_eq!(client.ended().await, Closed::Abuse);
+    // What anybody may do forgives nothing before the log-in.
+    let mut client = Client::secured(&world, "max_errors = 3").await;
+    for _ in 0..2 {
+        client.script("> LOGIN a b\nNO ...\n> NOOP\nOK ...\n> CAPABILITY\n* ...\nOK ...").await;
+    }
+    client.script("> LOGIN a b\nNO ...").await;
+    client.script("* BYE ...").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+    // After it, errors count in a row.
+    let mut client = Client::secured(&world, "max_errors = 3").await;
+    client.script("> X\nBAD ...\n> LOGIN alice secret-of-alice\nOK [CAPABILITY ...] ...").await;
+    for _ in 0..3 {
+        client.script("> X\nBAD ...\n> X\nBAD ...\n> NOOP\nOK ...").await;
+    }
     let mut client = Client::logged_in(&world).await;
     client.stop.trigger();
     client.script("* BYE ...").await;

@@ -175,6 +175,22 @@ async fn many_failed_logins_are_delayed() {
 }
 
 #[tokio::test]
+async fn who_must_wait_and_goes_on_is_sent_away() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "max_errors = 15").await;
+    client.start_tls().await;
+    let mut last = String::new();
+    for _ in 0..15 {
+        client.dialog(&[("USER bob", "+OK")]).await;
+        client.send("PASS guess\r\n").await;
+        last = client.reply().await;
+    }
+    assert!(last.starts_with("-ERR [LOGIN-DELAY]"), "{last}");
+    client.expect("-ERR Too many errors").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+}
+
+#[tokio::test]
 async fn silence_and_shutdown_end_a_session_and_nothing_is_removed() {
     let world = World::new().await;
     world.put(b"Subject: x\r\n\r\nx\r\n").await;

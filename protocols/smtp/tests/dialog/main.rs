@@ -299,6 +299,22 @@ async fn plain_and_login_log_in_and_their_faults_are_told_apart() {
 }
 
 #[tokio::test]
+async fn who_must_wait_and_goes_on_is_sent_away() {
+    let world = World::new().await;
+    let mut client = Client::connect_with(&world, "submission", "max_errors = 15").await;
+    client.start_tls().await;
+    client.dialog(&[("EHLO c", "250-")]).await;
+    for _ in 0..10 {
+        client.dialog(&[("AUTH PLAIN AGFsaWNlAHdyb25n", "535 5.7.8 ")]).await;
+    }
+    for _ in 0..5 {
+        client.dialog(&[("AUTH PLAIN AGFsaWNlAHdyb25n", "454 4.7.0 Too many")]).await;
+    }
+    client.expect("421 4.7.0 Too many errors").await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+}
+
+#[tokio::test]
 async fn scram_is_carried_line_by_line_and_its_faults_are_told_apart() {
     let world = World::new().await;
     let mut client = Client::connect_with(&world, "submission", "max_errors = 100").await;
