@@ -375,9 +375,13 @@ async fn the_index_is_measured() {
     eprintln!("a delivery meanwhile took (half, 99%, all at most) {:?}", others.await.unwrap());
     let inbox = inbox(&store, "alice").await;
     for needle in ["message", "17777", "ba", "keo", "lo1 mi", "b"] {
-        let begun = Instant::now();
-        let found = found(&inbox, Field::Text, needle).await;
-        eprintln!("{needle:?}: {} found in {:?}", found.len(), begun.elapsed());
+        let (mut least, mut hits) = (Duration::MAX, 0);
+        for _ in 0..20 {
+            let begun = Instant::now();
+            hits = found(&inbox, Field::Text, needle).await.len();
+            least = least.min(begun.elapsed());
+        }
+        eprintln!("{needle:?}: {hits} found in {least:?}");
     }
 }
 

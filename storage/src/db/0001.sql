@@ -185,7 +185,8 @@ CREATE TABLE terms (                     -- every word of an account's mail
 );
 CREATE INDEX terms_account ON terms (account, id);
 
--- The words of each document in two fields, each with the account's number before it; the text itself is not kept.
+-- The words of each document in two fields, each with the account's number before it; the text itself is not kept. A
+-- row's number is made of the account's and the blob's.
 CREATE VIRTUAL TABLE texts USING fts5 (
     header, body, content='', contentless_delete=1, detail=column, tokenize='ascii'
 );

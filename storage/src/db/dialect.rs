@@ -92,7 +92,7 @@ impl Dialect {
         }
     }
 
-    /// Finds the contents whose documents are as the query `$1` wants them, in one column or in any.
+    /// Finds the rows of `texts` that are as the query `$1` wants them, in one column or in any.
     pub(crate) fn matching(self, column: Option<&str>) -> String {
         let condition = match (self, column) {
             // The column is in the query.
@@ -102,7 +102,7 @@ impl Dialect {
                 "(header @@ CAST($1 AS TEXT)::tsquery OR body @@ CAST($1 AS TEXT)::tsquery)".to_owned()
             }
         };
-        format!("SELECT blob FROM texts JOIN documents ON documents.id = texts.rowid WHERE {condition}")
+        format!("SELECT rowid FROM texts WHERE {condition}")
     }
 
     /// A query for [`Dialect::matching`]: of each list one word. They consist of letters and digits.

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, broadcast};
 use super::super::parse::Text;
 use super::AT_ONCE;
 use super::words::{fold, words};
-use crate::db::{Change, Tx, params};
+use crate::db::{Change, Row, Tx, params};
 use crate::{Error, Lease, Store};
 
 /// How many documents are read at once.
@@ -100,17 +100,19 @@ impl Store {
             // It must not keep the others from the index, and searches stay exact without it.
             Err(error) => {
                 tracing::warn!(account, blob, detail = error.detail(), "a message is not indexed, and always read");
-                return Ok(Document { id, account, indexed: ALWAYS_READ, ..Document::default() });
+                return Ok(Document { id, account, blob, indexed: ALWAYS_READ, ..Document::default() });
             }
         };
         if text.header.len() + text.body.len() < AT_ONCE {
-            return Ok(Document::new(id, account, &text));
+            return Ok(Document::new((id, account, blob), &text));
         }
-        tokio::task::spawn_blocking(move || Document::new(id, account, &text)).await.map_err(Error::internal)
+        tokio::task::spawn_blocking(move || Document::new((id, account, blob), &text)).await.map_err(Error::internal)
     }
 
     /// Writes documents, after their words, a few at a time.
-    async fn write_documents(&self, lease: &Lease, documents: Vec<Document>) -> Result<(), Error> {
+    async fn write_documents(&self, lease: &Lease, mut documents: Vec<Document>) -> Result<(), Error> {
+        // FTS5 gathers rows whose numbers ascend, and begins a new segment where they do not.
+        documents.sort_unstable_by_key(|document| (document.account, document.blob));
         for (account, terms) in terms(&documents) {
             let lease = lease.clone();
             self.db()
@@ -223,34 +225,52 @@ async fn mail(feed: &mut broadcast::Receiver<Change>) {
 struct Document {
     id: i64,
     account: i64,
+    blob: i64,
     indexed: i64,
     header: BTreeSet<String>,
     body: BTreeSet<String>,
 }
 
 impl Document {
-    fn new(id: i64, account: i64, text: &Text) -> Document {
+    fn new((id, account, blob): (i64, i64, i64), text: &Text) -> Document {
         let words = |text: &str| -> BTreeSet<String> { words(&fold(text)).map(str::to_owned).collect() };
         let (header, body) = (words(&text.header), words(&text.body));
         let bytes = |words: &BTreeSet<String>| words.iter().map(|word| word.len() + PREFIX).sum::<usize>();
-        if bytes(&header).max(bytes(&body)) > FIELD {
-            return Document { id, account, indexed: ALWAYS_READ, ..Document::default() };
+        if bytes(&header).max(bytes(&body)) > FIELD || place(account, blob).is_none() {
+            return Document { id, account, blob, indexed: ALWAYS_READ, ..Document::default() };
         }
-        Document { id, account, indexed: INDEXED, header, body }
+        Document { id, account, blob, indexed: INDEXED, header, body }
     }
 
     fn write(&self, tx: &mut Tx<'_>) -> Result<(), Error> {
         let sql = "UPDATE documents SET indexed = $2 WHERE id = $1 AND indexed = 0";
-        if tx.execute(sql, params![self.id, self.indexed])? == 1 && self.indexed == INDEXED {
+        let place = place(self.account, self.blob).filter(|_| self.indexed == INDEXED);
+        if tx.execute(sql, params![self.id, self.indexed])? == 1
+            && let Some(place) = place
+        {
             let line = |words: &BTreeSet<String>| {
                 let words: Vec<String> = words.iter().map(|word| marked(self.account, word)).collect();
                 words.join(" ")
             };
             let (header, body) = (line(&self.header), line(&self.body));
-            tx.run(tx.dialect().add_text(), params![self.id, &header, &body])?;
+            tx.run(tx.dialect().add_text(), params![place, &header, &body])?;
         }
         Ok(())
     }
+}
+
+/// How many bits of the number of a row of `texts` are the content's.
+const BLOB: u32 = 40;
+
+/// The number of a document's row in `texts`, which tells its content without another look; `None` when the numbers
+/// are too large for that.
+fn place(account: i64, blob: i64) -> Option<i64> {
+    (account >> (i64::BITS - 1 - BLOB) == 0 && blob >> BLOB == 0).then_some(account << BLOB | blob)
+}
+
+/// The content of a row of `texts`.
+pub(super) fn blob_at(place: i64) -> i64 {
+    place & ((1 << BLOB) - 1)
 }
 
 /// A word as it stands in `texts`: an account's search meets none of another's.
@@ -275,17 +295,18 @@ fn terms(documents: &[Document]) -> Vec<(i64, String)> {
 
 /// Takes the next documents out of the index; the last one looked at, and how many were meant.
 fn reset(tx: &mut Tx<'_>, account: Option<i64>, after: i64) -> Result<(Option<i64>, usize), Error> {
-    let sql = "SELECT id, account, indexed FROM documents WHERE id > $1 ORDER BY id LIMIT $2";
-    let some = tx.rows(sql, params![after, FORGOTTEN], |row| Ok((row.int(0)?, row.int(1)?, row.int(2)?)))?;
+    let sql = "SELECT id, account, blob, indexed FROM documents WHERE id > $1 ORDER BY id LIMIT $2";
+    let document = |row: &Row<'_>| Ok((row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?));
+    let some = tx.rows(sql, params![after, FORGOTTEN], document)?;
     let mut number = 0;
-    for &(id, _, indexed) in some.iter().filter(|(_, of, _)| account.is_none_or(|account| account == *of)) {
+    for &(id, of, blob, indexed) in some.iter().filter(|(_, of, ..)| account.is_none_or(|account| account == *of)) {
         number += 1;
         if indexed != WAITING {
-            tx.run("DELETE FROM texts WHERE rowid = $1", params![id])?;
+            tx.run("DELETE FROM texts WHERE rowid = $1", params![place(of, blob)])?;
             tx.run("UPDATE documents SET indexed = 0 WHERE id = $1", params![id])?;
         }
     }
-    Ok((some.last().map(|(id, _, _)| *id), number))
+    Ok((some.last().map(|(id, ..)| *id), number))
 }
 
 /// Removes some words of an account, the first of all first, by which it is seen that the others are not to be counted
@@ -297,9 +318,9 @@ fn remove_terms(tx: &mut Tx<'_>, account: i64) -> Result<usize, Error> {
 
 /// Forgets a content that is gone. Its words stay: others may have them.
 pub(crate) fn forget_documents(tx: &mut Tx<'_>, blob: i64) -> Result<(), Error> {
-    for id in tx.rows("SELECT id FROM documents WHERE blob = $1", params![blob], |row| row.int(0))? {
-        tx.run("DELETE FROM texts WHERE rowid = $1", params![id])?;
-        tx.run("DELETE FROM documents WHERE id = $1", params![id])?;
+    for account in tx.rows("SELECT account FROM documents WHERE blob = $1", params![blob], |row| row.int(0))? {
+        tx.run("DELETE FROM texts WHERE rowid = $1", params![place(account, blob)])?;
     }
+    tx.run("DELETE FROM documents WHERE blob = $1", params![blob])?;
     Ok(())
 }

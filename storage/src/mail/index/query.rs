@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::search::Field;
-use super::build::marked;
+use super::build::{blob_at, marked};
 use super::vocabulary::Vocabulary;
 use super::words::{Clues, fold};
 use crate::db::{Read, params};
@@ -91,7 +91,7 @@ fn search(
             Field::Text => None,
         };
         let query = tx.dialect().words(column, &lists);
-        found = tx.rows(&tx.dialect().matching(column), params![&query], |row| row.int(0))?;
+        found = tx.rows(&tx.dialect().matching(column), params![&query], |row| row.int(0).map(blob_at))?;
         found.sort_unstable();
     }
     let sql = "SELECT blob FROM documents WHERE account = $1 AND indexed <> 1 ORDER BY blob";

@@ -44,7 +44,9 @@ pub(crate) struct Vocabulary {
 impl Vocabulary {
     /// The words that a snapshot knows, with those of `known` if they can be used.
     pub(super) fn read(tx: &Read<'_>, account: i64, known: &Arc<Vocabulary>) -> Result<Arc<Vocabulary>, Error> {
-        let sql = "SELECT MIN(id), MAX(id) FROM terms WHERE account = $1";
+        // One by one each is looked up; together all rows would be gone through.
+        let sql =
+            "SELECT (SELECT MIN(id) FROM terms WHERE account = $1), (SELECT MAX(id) FROM terms WHERE account = $1)";
         let rows = tx.row(sql, params![account], |row| Ok(row.optional_int(0)?.zip(row.optional_int(1)?)))?;
         let Some((first, last)) = rows.flatten() else { return Ok(Arc::default()) };
         let (mut read, after) = match known.rows {
