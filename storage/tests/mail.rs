@@ -10,25 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::{Appended, Error, FlagChange, Flags, Mail, Mailbox, Store, Timestamp, Uids, View, Wanted};
 
-use world::{World, actor, deliver, home};
-
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::World::embedded()).await;
-            })*
-        }
-        mod shared {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
-            async fn $name() {
-                super::$name(super::World::shared().await).await;
-            })*
-        }
-    };
-}
+use world::{World, actor, deliver, home, on_both_engines};
 
 on_both_engines! {
     a_new_account_has_its_mailboxes

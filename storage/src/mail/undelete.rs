@@ -106,11 +106,11 @@ fn take(tx: &mut Tx<'_>, account: i64, message: &Expunged) -> Result<Option<Inco
             })
         },
     )?;
-    if found.is_some() {
-        let sql = "UPDATE expunged SET blob = NULL WHERE mailbox = $1 AND modseq = $2 AND uid = $3 AND account = $4";
-        tx.execute(sql, key)?;
-    }
-    Ok(found)
+    let Some(found) = found else { return Ok(None) };
+    // The reference goes over to the new row; what has none left to give is not restored.
+    let sql = "UPDATE expunged SET blob = NULL
+         WHERE mailbox = $1 AND modseq = $2 AND uid = $3 AND account = $4 AND blob IS NOT NULL";
+    Ok((tx.execute(sql, key)? == 1).then_some(found))
 }
 
 fn expunged(tx: &Read<'_>, account: i64, mailbox: Option<&str>, since: Timestamp) -> Result<Vec<Expunged>, Error> {
@@ -139,16 +139,24 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) async fn forget_expunged(&self, kept: Duration) -> Result<usize, Error> {
+    pub async fn forget_expunged(&self, kept: Duration) -> Result<usize, Error> {
         let now = Timestamp::now();
         let before = |time: Duration| Timestamp(now.0 - i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         let (kept, learnt) = (before(kept), before(kept.max(LEARNT)));
+        let sql = "SELECT DISTINCT account FROM expunged WHERE at <= $1 AND blob IS NOT NULL ORDER BY account";
+        let accounts = self.db().look(move |tx| tx.rows(sql, params![kept], |row| row.int(0))).await?;
         let mut all = 0;
-        loop {
-            let gone = self.db().write(move |tx| let_go(tx, kept)).await?;
-            all += gone;
-            if gone < AT_ONCE as usize {
-                break;
+        for account in accounts {
+            loop {
+                let gone = match self.db().write(move |tx| let_go(tx, account, kept)).await {
+                    // It was removed meanwhile, with what it held.
+                    Err(Error::NotFound) => 0,
+                    gone => gone?,
+                };
+                all += gone;
+                if gone < AT_ONCE as usize {
+                    break;
+                }
             }
         }
         while self.db().write(move |tx| forget(tx, learnt)).await? == AT_ONCE as usize {}
@@ -156,18 +164,20 @@ impl Store {
     }
 }
 
-fn let_go(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, Error> {
-    let sql = "SELECT mailbox, modseq, uid, blob FROM expunged WHERE at <= $1 AND blob IS NOT NULL
-         ORDER BY at LIMIT $2";
+/// Lets go of some messages of an account, which is locked: whoever restores them, or removes the account, does it
+/// before or after, so that each reference is given up once.
+fn let_go(tx: &mut Tx<'_>, account: i64, before: Timestamp) -> Result<usize, Error> {
+    tx.lock(account)?;
+    let sql = "SELECT mailbox, modseq, uid, blob FROM expunged WHERE account = $1 AND at <= $2 AND blob IS NOT NULL
+         ORDER BY at LIMIT $3";
     let key = |row: &Row<'_>| Ok((row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?));
-    let gone = tx.rows(sql, params![before, AT_ONCE], key)?;
+    let mut gone: Vec<(i64, i64, i64, i64)> = tx.rows(sql, params![account, before, AT_ONCE], key)?;
+    // Contents are shared by accounts: in their order nobody waits in a circle.
+    gone.sort_unstable_by_key(|(.., blob)| *blob);
     for (mailbox, modseq, uid, blob) in &gone {
-        let sql = "UPDATE expunged SET blob = NULL
-             WHERE mailbox = $1 AND modseq = $2 AND uid = $3 AND blob IS NOT NULL";
-        // It may have been restored since it was looked at.
-        if tx.execute(sql, params![*mailbox, *modseq, *uid])? == 1 {
-            release(tx, *blob)?;
-        }
+        let sql = "UPDATE expunged SET blob = NULL WHERE mailbox = $1 AND modseq = $2 AND uid = $3";
+        tx.run(sql, params![*mailbox, *modseq, *uid])?;
+        release(tx, *blob)?;
     }
     Ok(gone.len())
 }

@@ -1,0 +1,91 @@
+//! Expunged messages: that they come back, and that their contents are given up once, whoever is at them together.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+mod world;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::{Mail, Store, Timestamp};
+
+use world::{World, actor, deliver, home, on_both_engines};
+
+on_both_engines! {
+    what_is_let_go_while_it_is_restored_is_one_or_the_other
+    what_is_let_go_while_its_account_is_removed_stays_with_others
+}
+
+async fn mail(store: &Store, name: &str) -> Mail {
+    let account = store.account(name).await.unwrap().unwrap();
+    store.mail(account.id, actor())
+}
+
+/// Puts messages into a mailbox, each with a content of its own.
+async fn fill(mail: &Mail, mailbox: &str, number: usize) {
+    let mut append = mail.append(mailbox).await.unwrap();
+    for at in 0..number {
+        let message = format!("Subject: {mailbox} {at}\r\n\r\n");
+        append.begin(vec![], None, message.len() as u64).await.unwrap();
+        append.write(Bytes::from(message)).await.unwrap();
+        append.end().await.unwrap();
+    }
+    append.commit().await.unwrap();
+}
+
+async fn expunge(mail: &Mail, mailbox: &str) -> u32 {
+    mail.open(mailbox).await.unwrap().remove(vec![(1, u32::MAX)]).await.unwrap()
+}
+
+/// How many contents have another number of references than rows that refer to them.
+async fn miscounted(world: &World) -> u64 {
+    let sql = "UPDATE blobs SET size = size WHERE refs <> (SELECT COUNT(*) FROM messages WHERE blob = blobs.id)
+         + (SELECT COUNT(*) FROM expunged WHERE blob = blobs.id)";
+    world.tamper(sql).await
+}
+
+async fn what_is_let_go_while_it_is_restored_is_one_or_the_other(world: World) {
+    let (store, _) = world.start().await;
+    let mail = mail(&store, "alice").await;
+    for round in 0..10 {
+        fill(&mail, "INBOX", 100).await;
+        let expunged = expunge(&mail, "INBOX").await as usize;
+        let all = mail.expunged(None, Timestamp(0)).await.unwrap();
+        assert_eq!(all.len(), expunged);
+        let (letting, restoring) = (store.clone(), mail.clone());
+        let letting = tokio::spawn(async move { letting.forget_expunged(Duration::ZERO).await });
+        tokio::time::sleep(Duration::from_millis(round * 3)).await;
+        let restored = restoring.restore(all).await.unwrap();
+        let gone = letting.await.unwrap().unwrap();
+        assert_eq!(gone + restored, expunged, "each was let go or restored");
+        assert_eq!(mail.mailbox("INBOX").await.unwrap().counts.messages as usize, restored);
+        assert_eq!(miscounted(&world).await, 0);
+    }
+}
+
+async fn what_is_let_go_while_its_account_is_removed_stays_with_others(world: World) {
+    let (store, _) = world.start().await;
+    let alice = store.account("alice").await.unwrap().unwrap().id;
+    for round in 0..5 {
+        home(&store, "bob", None).await;
+        let bob = store.account("bob").await.unwrap().unwrap().id;
+        for at in 0..40 {
+            let message = format!("Subject: {round} {at}\r\n\r\n");
+            let to = [(alice, "alice@example.org"), (bob, "bob@example.org")];
+            deliver(&store, message.as_bytes(), &to).await.unwrap();
+        }
+        assert_eq!(expunge(&mail(&store, "bob").await, "INBOX").await, 40);
+        let letting = store.clone();
+        let letting = tokio::spawn(async move { letting.forget_expunged(Duration::ZERO).await });
+        tokio::time::sleep(Duration::from_millis(round * 5)).await;
+        store.remove_account(&actor(), "bob").await.unwrap();
+        letting.await.unwrap().unwrap();
+        assert_eq!(miscounted(&world).await, 0);
+    }
+    store.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!(miscounted(&world).await, 0);
+    let inbox = mail(&store, "alice").await.open("INBOX").await.unwrap();
+    for (_, message) in inbox.view().await.unwrap().messages() {
+        assert!(inbox.content(message).await.is_ok(), "what another account holds stays");
+    }
+}
