@@ -14,6 +14,7 @@ use world::{World, actor, deliver, home, on_both_engines};
 on_both_engines! {
     what_is_let_go_while_it_is_restored_is_one_or_the_other
     what_is_let_go_while_its_account_is_removed_stays_with_others
+    all_that_was_expunged_at_once_is_listed
 }
 
 async fn mail(store: &Store, name: &str) -> Mail {
@@ -50,7 +51,7 @@ async fn what_is_let_go_while_it_is_restored_is_one_or_the_other(world: World) {
     for round in 0..10 {
         fill(&mail, "INBOX", 100).await;
         let expunged = expunge(&mail, "INBOX").await as usize;
-        let all = mail.expunged(None, Timestamp(0)).await.unwrap();
+        let all = mail.expunged(None, Timestamp(0), None).await.unwrap();
         assert_eq!(all.len(), expunged);
         let (letting, restoring) = (store.clone(), mail.clone());
         let letting = tokio::spawn(async move { letting.forget_expunged(Duration::ZERO).await });
@@ -88,4 +89,23 @@ async fn what_is_let_go_while_its_account_is_removed_stays_with_others(world: Wo
     for (_, message) in inbox.view().await.unwrap().messages() {
         assert!(inbox.content(message).await.is_ok(), "what another account holds stays");
     }
+}
+
+async fn all_that_was_expunged_at_once_is_listed(world: World) {
+    let (store, _) = world.start().await;
+    let mail = mail(&store, "alice").await;
+    fill(&mail, "INBOX", 10).await;
+    let inbox = mail.open("INBOX").await.unwrap();
+    while inbox.view().await.unwrap().len() as usize <= Mail::EXPUNGED {
+        inbox.copy(vec![(1, u32::MAX)], "INBOX").await.unwrap();
+    }
+    let number = expunge(&mail, "INBOX").await as usize;
+    assert!(number > Mail::EXPUNGED);
+    let first = mail.expunged(Some("INBOX"), Timestamp(0), None).await.unwrap();
+    assert_eq!(first.len(), Mail::EXPUNGED);
+    let rest = mail.expunged(Some("INBOX"), Timestamp(0), first.last()).await.unwrap();
+    let mut uids: Vec<u32> = first.iter().chain(&rest).map(|message| message.uid).collect();
+    uids.sort_unstable();
+    assert!(uids == (1..=number as u32).collect::<Vec<_>>(), "each once");
+    assert_eq!(mail.expunged(None, Timestamp(0), rest.last()).await.unwrap(), []);
 }

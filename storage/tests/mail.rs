@@ -255,10 +255,10 @@ async fn what_is_expunged_vanishes_and_comes_back(world: World) {
     mail.delete("project").await.unwrap();
     store.sweep(std::time::Duration::ZERO).await.unwrap();
 
-    let all = mail.expunged(None, Timestamp(0)).await.unwrap();
+    let all = mail.expunged(None, Timestamp(0), None).await.unwrap();
     let places: Vec<(&str, u32)> = all.iter().map(|message| (message.mailbox.as_str(), message.uid)).collect();
     assert_eq!(places, [("INBOX", 3), ("INBOX", 2), ("INBOX", 5), ("project", 1)]);
-    assert_eq!(mail.expunged(Some("project"), Timestamp(0)).await.unwrap().len(), 1);
+    assert_eq!(mail.expunged(Some("project"), Timestamp(0), None).await.unwrap().len(), 1);
     assert_eq!(mail.restore(all.clone()).await.unwrap(), 4);
     assert_eq!(mail.restore(all).await.unwrap(), 0, "only once");
     let view = inbox.view().await.unwrap();

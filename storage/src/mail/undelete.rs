@@ -42,13 +42,20 @@ impl Mail {
     pub const EXPUNGED: usize = 10_000;
 
     /// The messages that can be restored, in the order in which they were expunged: those of one mailbox, where it is
-    /// named, expunged since a moment. At most [`Mail::EXPUNGED`] of them.
+    /// named, expunged since a moment. At most [`Mail::EXPUNGED`] of them, the first or those that come `after` one.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn expunged(&self, mailbox: Option<&str>, since: Timestamp) -> Result<Vec<Expunged>, Error> {
+    pub async fn expunged(
+        &self,
+        mailbox: Option<&str>,
+        since: Timestamp,
+        after: Option<&Expunged>,
+    ) -> Result<Vec<Expunged>, Error> {
         let (account, mailbox) = (self.account, mailbox.map(str::to_owned));
-        self.store.db().read(move |tx| expunged(tx, account, mailbox.as_deref(), since)).await
+        // Many share their moment: whatever is expunged by one command.
+        let after = after.map_or((since.0, 0, 0, 0), |last| (last.expunged, last.key.0, last.key.1, last.uid.into()));
+        self.store.db().read(move |tx| expunged(tx, account, mailbox.as_deref(), after)).await
     }
 
     /// Restores messages into mailboxes of the names they were in, which are made where they are gone; how many.
@@ -113,12 +120,19 @@ fn take(tx: &mut Tx<'_>, account: i64, message: &Expunged) -> Result<Option<Inco
     Ok((tx.execute(sql, key)? == 1).then_some(found))
 }
 
-fn expunged(tx: &Read<'_>, account: i64, mailbox: Option<&str>, since: Timestamp) -> Result<Vec<Expunged>, Error> {
+/// Those of a mailbox, or of all, that come after a moment and, within it, after a mailbox, mod-sequence and UID.
+fn expunged(
+    tx: &Read<'_>,
+    account: i64,
+    name: Option<&str>,
+    (at, mailbox, modseq, uid): (i64, i64, i64, i64),
+) -> Result<Vec<Expunged>, Error> {
     let sql = "SELECT name, uid, at, received, size, COALESCE(envelope, '{}'), mailbox, modseq
          FROM expunged LEFT JOIN parsed ON parsed.blob = expunged.blob
-         WHERE account = $1 AND at >= $2 AND expunged.blob IS NOT NULL AND (CAST($3 AS TEXT) IS NULL OR name = $3)
-         ORDER BY at, mailbox, modseq, uid LIMIT $4";
-    tx.rows(sql, params![account, since, mailbox, Mail::EXPUNGED as i64], |row| {
+         WHERE account = $1 AND at >= $2 AND (at, mailbox, modseq, uid) > ($2, $3, $4, $5)
+         AND expunged.blob IS NOT NULL AND (CAST($6 AS TEXT) IS NULL OR name = $6)
+         ORDER BY at, mailbox, modseq, uid LIMIT $7";
+    tx.rows(sql, params![account, at, mailbox, modseq, uid, name, Mail::EXPUNGED as i64], |row| {
         let envelope = row.text(5)?;
         Ok(Expunged {
             mailbox: row.text(0)?,
