@@ -7,7 +7,8 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::{Mail, Store, Timestamp};
+use storage::audit::Filter;
+use storage::{Error, Mail, Store, Timestamp};
 
 use world::{World, actor, deliver, home, on_both_engines};
 
@@ -15,6 +16,7 @@ on_both_engines! {
     what_is_let_go_while_it_is_restored_is_one_or_the_other
     what_is_let_go_while_its_account_is_removed_stays_with_others
     all_that_was_expunged_at_once_is_listed
+    a_mailbox_that_is_restored_is_made_as_any_other
 }
 
 async fn mail(store: &Store, name: &str) -> Mail {
@@ -108,4 +110,38 @@ async fn all_that_was_expunged_at_once_is_listed(world: World) {
     uids.sort_unstable();
     assert!(uids == (1..=number as u32).collect::<Vec<_>>(), "each once");
     assert_eq!(mail.expunged(None, Timestamp(0), rest.last()).await.unwrap(), []);
+}
+
+async fn a_mailbox_that_is_restored_is_made_as_any_other(world: World) {
+    let (store, _) = world.start().await;
+    let mail = mail(&store, "alice").await;
+    let made = async || {
+        let filter = Filter { action: Some("mailbox.create".into()), limit: 100, ..Filter::default() };
+        let records = store.audit(filter).await.unwrap();
+        records.iter().filter(|record| record.target == "gone").count()
+    };
+    mail.create("gone", None).await.unwrap();
+    fill(&mail, "gone", 3).await;
+    mail.delete("gone").await.unwrap();
+    let all = mail.expunged(Some("gone"), Timestamp(0), None).await.unwrap();
+    assert_eq!(mail.restore(all.clone()).await.unwrap(), 3);
+    assert_eq!(made().await, 2, "it has a record");
+    assert!(mail.subscriptions().await.unwrap().contains(&"gone".to_owned()));
+    mail.delete("gone").await.unwrap();
+    assert_eq!(mail.restore(all).await.unwrap(), 0, "these were restored before");
+    assert_eq!(mail.mailbox("gone").await, Err(Error::NotFound), "nothing is made for nothing");
+    // As many mailboxes as there may be.
+    let account = store.account("alice").await.unwrap().unwrap().id;
+    let sql = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9994)
+         INSERT INTO mailboxes (account, name, uidvalidity, uidnext, highestmodseq, floor)
+         SELECT {account}, 'm' || i, 1, 1, 1, 0 FROM n"
+    );
+    world.tamper(&sql).await;
+    let all = mail.expunged(Some("gone"), Timestamp(0), None).await.unwrap();
+    assert_eq!(all.len(), 3);
+    let more = mail.restore(all).await;
+    assert!(matches!(more, Err(Error::Invalid(_))), "{more:?}");
+    assert_eq!(mail.expunged(Some("gone"), Timestamp(0), None).await.unwrap().len(), 3, "they stay where they are");
+    store.verify_audit().await.unwrap();
 }

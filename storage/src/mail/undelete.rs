@@ -58,10 +58,11 @@ impl Mail {
         self.store.db().read(move |tx| expunged(tx, account, mailbox.as_deref(), after)).await
     }
 
-    /// Restores messages into mailboxes of the names they were in, which are made where they are gone; how many.
+    /// Restores messages into mailboxes of the names they were in, which are made and subscribed to where they are gone;
+    /// how many.
     ///
     /// # Errors
-    /// [`Error::OverQuota`], and then none is restored.
+    /// [`Error::OverQuota`]; [`Error::Invalid`] when there are too many mailboxes; and then none is restored.
     pub async fn restore(&self, messages: Vec<Expunged>) -> Result<usize, Error> {
         let (account, actor) = (self.account, self.actor.clone());
         self.change("mail.restore", "", move |tx| {
@@ -71,11 +72,6 @@ impl Mail {
             }
             let mut restored = 0;
             for (name, messages) in by_mailbox {
-                let id = match mailboxes::find(tx, account, name) {
-                    Ok(found) => found.id,
-                    Err(Error::NotFound) => mailboxes::create(tx, account, name, None)?,
-                    Err(error) => return Err(error),
-                };
                 let mut incoming = Vec::new();
                 for message in messages {
                     incoming.extend(take(tx, account, message)?);
@@ -83,6 +79,11 @@ impl Mail {
                 if incoming.is_empty() {
                     continue;
                 }
+                let id = match mailboxes::find(tx, account, name) {
+                    Ok(found) => found.id,
+                    Err(Error::NotFound) => mailboxes::make_again(tx, &actor, account, name)?,
+                    Err(error) => return Err(error),
+                };
                 let first = messages::insert(tx, account, id, &incoming)?;
                 let bytes = incoming.iter().map(|message| message.size).sum();
                 let detail = format!("uid={first} messages={} size={bytes}", incoming.len());
