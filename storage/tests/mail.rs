@@ -15,6 +15,7 @@ use world::{World, actor, deliver, home, on_both_engines};
 on_both_engines! {
     a_new_account_has_its_mailboxes
     names_and_uidvalidity_never_lie
+    an_account_that_is_made_again_has_no_uidvalidity_again
     messages_come_with_flags_and_dates
     flags_change_and_counts_follow
     copies_and_moves_carry_everything
@@ -127,6 +128,22 @@ async fn names_and_uidvalidity_never_lie(world: World) {
     }
     assert!(matches!(mail.delete("INBOX").await, Err(Error::Invalid(_))));
     assert!(matches!(mail.rename("third", "third/x").await, Err(Error::Invalid(_))));
+}
+
+async fn an_account_that_is_made_again_has_no_uidvalidity_again(world: World) {
+    let (store, mail) = start(&world).await;
+    // So many at once that their numbers run ahead of the clock.
+    for _ in 0..60 {
+        mail.create("a", None).await.unwrap();
+        mail.delete("a").await.unwrap();
+    }
+    let last = mail.create("a", None).await.unwrap().counts.uidvalidity;
+    store.remove_account(&actor(), "alice").await.unwrap();
+    home(&store, "alice", None).await;
+    let again = self::mail(&store, "alice").await;
+    for mailbox in again.mailboxes().await.unwrap() {
+        assert!(mailbox.counts.uidvalidity > last, "{mailbox:?}");
+    }
 }
 
 async fn messages_come_with_flags_and_dates(world: World) {
