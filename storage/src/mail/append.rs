@@ -16,6 +16,8 @@ pub struct Append {
     /// The most bytes the account has room for, as it was at the start; the transaction decides in the end.
     room: Option<u64>,
     taken: u64,
+    /// The bytes of `whole` that are in memory.
+    held: usize,
     whole: Vec<(Staged, Ready)>,
     coming: Option<Coming>,
 }
@@ -55,19 +57,29 @@ impl Mail {
         let usage = self.usage().await?;
         let room = usage.quota.map(|quota| quota.saturating_sub(usage.used));
         let (mail, mailbox) = (self.clone(), mailbox.to_owned());
-        Ok(Append { mail, mailbox, room, taken: 0, whole: Vec::new(), coming: None })
+        Ok(Append { mail, mailbox, room, taken: 0, held: 0, whole: Vec::new(), coming: None })
     }
 }
 
 impl Append {
+    /// How many messages may wait for each other.
+    pub const MESSAGES: usize = 1000;
+    /// How many of their bytes may be in memory meanwhile.
+    pub const HELD: usize = 16 << 20;
+
     /// Begins a message of `size` bytes; without `received` it came just now.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`].
+    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`]; [`Error::Invalid`] when too
+    /// many wait already.
     pub async fn begin(&mut self, flags: Vec<String>, received: Option<Timestamp>, size: u64) -> Result<(), Error> {
         self.taken = self.taken.saturating_add(size);
         let over = self.room.is_some_and(|room| self.taken > room);
-        let staged = if over { Err(Error::OverQuota) } else { self.mail.store.blobs().stage() };
+        let staged = match self.has_room() {
+            false => Err(Error::invalid("too many messages in one command; send them in several")),
+            true if over => Err(Error::OverQuota),
+            true => self.mail.store.blobs().stage(),
+        };
         match staged {
             Ok(staging) => {
                 let received = received.unwrap_or_else(Timestamp::now);
@@ -79,6 +91,10 @@ impl Append {
                 Err(error)
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.whole.len() < Append::MESSAGES && self.held < Append::HELD
     }
 
     /// Takes the next bytes of the message.
@@ -104,6 +120,7 @@ impl Append {
         let Some(Coming { flags, received, staging }) = self.coming.take() else { return Ok(()) };
         let (staged, parsed) = messages::prepare(staging).await?;
         let row = staged.row();
+        self.held += staged.held() + parsed.held() + flags.iter().map(String::len).sum::<usize>();
         self.whole.push((staged, Ready { row, parsed, flags, received }));
         Ok(())
     }

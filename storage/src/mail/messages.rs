@@ -34,7 +34,7 @@ pub(super) async fn prepare(staging: Staging) -> Result<(Staged, Parsed), Error>
 
 async fn parse_large(staged: &Staged) -> Result<Parsed, Error> {
     let _turn = if staged.size > PARSED_AT_ONCE { Some(LARGE.acquire().await.map_err(Error::internal)?) } else { None };
-    let content = staged.content();
+    let content = staged.open()?;
     let message = content.read(0..content.len()).await?;
     tokio::task::spawn_blocking(move || parse::parse(&message)).await.map_err(Error::internal)
 }

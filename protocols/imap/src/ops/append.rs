@@ -5,7 +5,7 @@
 mod binary;
 
 use protocol::{Closed, Progress, ReadError};
-use storage::{Append, Timestamp};
+use storage::{Append, Error, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::expunge::read_only;
@@ -40,7 +40,11 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             // Binary parts grow by a third and their line ends when they are encoded.
             let size = if literal.binary { literal.size + literal.size / 2 } else { literal.size };
             if let Err(error) = begun.begin(flags, received, size).await {
-                append = Err(Reply::from(&error));
+                append = Err(match error {
+                    // So many at once (RFC 5530 §3).
+                    Error::Invalid(sentence) => Reply::no(sentence).with("LIMIT"),
+                    error => Reply::from(&error),
+                });
             }
         }
         if !literal.nonsync {

@@ -45,6 +45,14 @@ pub struct Parsed {
     pub ids: MessageIds,
 }
 
+impl Parsed {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn held(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, Vec::len);
+        header + self.envelope.len() + self.structure.len() + self.preview.len()
+    }
+}
+
 /// Parses a whole message. Anything is a message: what cannot be read is its text.
 pub fn parse(message: &[u8]) -> Parsed {
     let structure = Structure::read(message);
