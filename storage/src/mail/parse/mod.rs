@@ -15,9 +15,10 @@ mod words;
 
 pub use address::Address;
 pub use envelope::{MessageEnvelope, MessageIds, sent_date, sent_day};
+pub use header::field_values;
 pub use structure::{Part, Structure};
 pub use subject::{BaseSubject, base_subject};
-pub use text::{Text, text};
+pub use text::{Text, address_text, text};
 pub use transfer::decode_transfer;
 pub use words::decoded;
 
