@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
+use super::keywords::Giver;
 use super::messages::{self, Incoming};
 use super::parse::Parsed;
-use super::{Mail, keywords, mailboxes};
+use super::{Mail, mailboxes};
 use crate::blobs::{BlobRow, Staged, Staging};
 use crate::db::{Deed, Tx};
-use crate::{Actor, Error, Timestamp};
+use crate::{Error, Timestamp};
 
 /// Messages on their way into a mailbox. Dropping it leaves nothing behind.
 pub struct Append {
@@ -138,9 +139,8 @@ impl Append {
     async fn commit_whole(self) -> Result<Appended, Error> {
         let Append { mail, mailbox, whole, .. } = self;
         let (staged, ready): (Vec<Staged>, Vec<Ready>) = whole.into_iter().unzip();
-        let (account, actor, target) = (mail.account, mail.actor.clone(), mailbox.clone());
-        let appended =
-            mail.change("mail.append", &mailbox, move |tx| append(tx, account, &actor, &target, &ready)).await;
+        let (owner, target) = (mail.clone(), mailbox.clone());
+        let appended = mail.change("mail.append", &mailbox, move |tx| append(tx, &owner, &target, &ready)).await;
         for staged in staged {
             staged.settle(&appended);
         }
@@ -148,12 +148,14 @@ impl Append {
     }
 }
 
-fn append(tx: &mut Tx<'_>, account: i64, actor: &Actor, target: &str, ready: &[Ready]) -> Result<Appended, Error> {
+fn append(tx: &mut Tx<'_>, mail: &Mail, target: &str, ready: &[Ready]) -> Result<Appended, Error> {
+    let account = mail.account;
     let mailbox = mailboxes::find(tx, account, target)?;
+    let mut keywords = Giver::new(mail);
     let (mut incoming, mut bytes) = (Vec::with_capacity(ready.len()), 0);
     for message in ready {
         let size = message.row.size as i64;
-        let flags = keywords::flags(tx, account, &message.flags, true)?;
+        let flags = keywords.flags(tx, &message.flags, true)?;
         let blob = messages::keep(tx, &message.row, 1, &message.parsed)?;
         let thread = messages::thread(tx, account, &message.parsed.ids, &message.row.hex())?;
         incoming.push(Incoming { blob, size, flags, received: message.received, thread });
@@ -164,6 +166,6 @@ fn append(tx: &mut Tx<'_>, account: i64, actor: &Actor, target: &str, ready: &[R
     let hashes: Vec<String> = ready.iter().map(|message| message.row.hex()).take(10).collect();
     let detail = format!("uid={first} messages={count} size={bytes} blob={}", hashes.join(","));
     let deed = Deed { action: "mail.append", object: mailbox.id, target, detail: &detail };
-    tx.change(actor, account, bytes, &deed)?;
+    tx.change(&mail.actor, account, bytes, &deed)?;
     Ok(Appended { uidvalidity: mailbox.counts.uidvalidity, first, messages: count })
 }
