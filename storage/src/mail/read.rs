@@ -128,9 +128,8 @@ impl Mailbox {
         }
     }
 
-    /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, or was
-    /// never reached as far as the database knows, and a client must be told of all that are not there (RFC 7162
-    /// §3.2.5.1).
+    /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, or
+    /// the mailbox has not come so far, and a client must be told of all that are not there (RFC 7162 §3.2.5.1).
     ///
     /// # Errors
     /// When the store fails.

@@ -306,5 +306,5 @@ async fn as_many_messages_as_may_wait_are_appended_at_once() {
     let messages = |number: usize| " {1+}^x".repeat(number);
     client.script(&format!("> APPEND INBOX{}\nOK [APPENDUID #v 1:{most}] ...", messages(most))).await;
     client.script(&format!("> APPEND INBOX{}\nNO [LIMIT] ...", messages(most + 1))).await;
-    client.script(&format!("> STATUS INBOX (MESSAGES)\n* STATUS INBOX (MESSAGES {most})\nOK ...")).await;
+    client.script(&format!("> STATUS INBOX (MESSAGES)\n* STATUS \"INBOX\" (MESSAGES {most})\nOK ...")).await;
 }
