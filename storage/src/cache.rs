@@ -13,7 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::db::Change;
-use crate::mail::{Lives, Maildrops, Vocabularies, vocabularies};
+use crate::mail::{FullAccounts, Lives, Maildrops, Vocabularies, vocabularies};
 use crate::{Node, VPath};
 
 /// Generations are kept for groups of accounts, so that their number does not grow with the accounts.
@@ -31,6 +31,7 @@ pub(crate) struct Caches {
     lives: Lives,
     maildrops: Maildrops,
     vocabularies: Vocabularies,
+    full: FullAccounts,
 }
 
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl Caches {
             lives: Lives::new(),
             maildrops: Maildrops::default(),
             vocabularies: vocabularies(),
+            full: FullAccounts::default(),
         }
     }
 
@@ -68,12 +70,18 @@ impl Caches {
         for change in changes {
             self.group(change.account).fetch_add(1, Ordering::AcqRel);
         }
+        self.full.note(changes);
         self.lives.note(changes);
     }
 
     /// The mailboxes that are open.
     pub(crate) fn lives(&self) -> &Lives {
         &self.lives
+    }
+
+    /// The accounts that have no keyword to spare.
+    pub(crate) fn full_accounts(&self) -> &FullAccounts {
+        &self.full
     }
 
     /// The maildrops that are locked.

@@ -9,25 +9,7 @@ use bytes::Bytes;
 use storage::audit::Filter;
 use storage::{Error, FlagChange, Home, Mail, Node, PutOptions, Remove, Store, Timestamp};
 
-use world::{World, actor, deliver, path, put, read};
-
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::World::embedded()).await;
-            })*
-        }
-        mod shared {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
-            async fn $name() {
-                super::$name(super::World::shared().await).await;
-            })*
-        }
-    };
-}
+use world::{World, actor, deliver, on_both_engines, path, put, read};
 
 on_both_engines! {
     mailboxes_are_folders_and_messages_files

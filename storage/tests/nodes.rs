@@ -130,6 +130,27 @@ async fn many_writers_of_one_account_on_two_nodes_leave_nothing_uncounted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
+async fn a_view_follows_a_database_that_lost_its_newest_changes() {
+    let (one, _two, first, _second, _, _) = two_nodes().await;
+    let account = first.account("alice").await.unwrap().unwrap().id;
+    for _ in 0..3 {
+        deliver(&first, b"Subject: x\r\n\r\n", &[(account, "alice@example.org")]).await.unwrap();
+    }
+    let inbox = first.mail(account, actor()).open("INBOX").await.unwrap();
+    let before = inbox.view().await.unwrap();
+    assert_eq!(before.len(), 3);
+    // As a standby that had not heard of the last two when it took over.
+    one.tamper("DELETE FROM messages WHERE uid > 1").await;
+    one.tamper("UPDATE mailboxes SET highestmodseq = highestmodseq - 2, uidnext = 2 WHERE name = 'INBOX'").await;
+    let view = inbox.view().await.unwrap();
+    assert_eq!((view.len(), view.uidnext, view.modseq), (1, 2, before.modseq - 2));
+    assert_eq!(inbox.vanished(before.modseq).await.unwrap(), None, "a client that knows more learns what there is");
+    deliver(&first, b"Subject: y\r\n\r\n", &[(account, "alice@example.org")]).await.unwrap();
+    assert_eq!(inbox.view().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
 async fn connections_that_are_cut_lose_and_double_nothing() {
     let (one, _two, first, _second, here, there) = two_nodes().await;
     let account = first.account("alice").await.unwrap().unwrap().id;

@@ -9,25 +9,7 @@ use std::time::{Duration, Instant};
 use storage::message::{Structure, text};
 use storage::{Field, Mailbox, Store, fold};
 
-use world::{World, actor, deliver, home};
-
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::World::embedded()).await;
-            })*
-        }
-        mod shared {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
-            async fn $name() {
-                super::$name(super::World::shared().await).await;
-            })*
-        }
-    };
-}
+use world::{World, actor, deliver, home, on_both_engines};
 
 on_both_engines! {
     a_search_finds_what_reading_finds

@@ -12,27 +12,9 @@ use storage::{
     Actor, CredentialKind, Error, NewAppPassword, Options, PutOptions, Remove, Scope, Store, VPath, Verifier,
 };
 
-use world::{World, actor, deliver, home, path, put, read};
+use world::{World, actor, deliver, home, on_both_engines, path, put, read};
 
-/// Every test here, once on each engine. Those on PostgreSQL and S3 need servers, which `tests/run` starts.
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::World::embedded()).await;
-            })*
-        }
-        mod shared {
-            $(#[tokio::test(flavor = "multi_thread")]
-            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
-            async fn $name() {
-                super::$name(super::World::shared().await).await;
-            })*
-        }
-    };
-}
-
+// Every test here, once on each engine. Those on PostgreSQL and S3 need servers, which `tests/run` starts.
 on_both_engines! {
     files_come_back_as_they_went
     an_unfinished_upload_leaves_nothing

@@ -48,24 +48,32 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// A page of them, and the moment from which the next one goes on; `None` when this is the last.
-    async fn page(&self, mail: &Mail, from: Timestamp) -> Result<(Vec<Expunged>, Option<Timestamp>), String> {
-        let mut page = mail.expunged(self.mailbox.as_deref(), from).await.map_err(|error| said(&error))?;
-        let next = page.last().filter(|_| page.len() == Mail::EXPUNGED).map(|last| Timestamp(last.expunged));
+    /// Those of the page that comes after a message, and the last of that page; `None` when there is no other.
+    async fn page(&self, mail: &Mail, after: Option<&Expunged>) -> Result<(Vec<Expunged>, Option<Expunged>), String> {
+        let page = mail.expunged(self.mailbox.as_deref(), self.since, after).await;
+        let mut page = page.map_err(|error| said(&error))?;
+        let last = page.last().filter(|_| page.len() == Mail::EXPUNGED).cloned();
         page.retain(|message| self.uid.is_empty() || self.uid.contains(&message.uid));
-        Ok((page, next))
+        Ok((page, last))
     }
 }
 
-/// Lists them: the first page, which is as much as anyone reads.
+/// Lists them: as many as a page has, which is as much as anyone reads.
 async fn show(context: &Context<'_>, mail: &Mail, chosen: Chosen) -> Result<String, String> {
-    let (page, next) = chosen.page(mail, chosen.since).await?;
-    Ok(context.show(&json!({ "messages": page, "more": next.is_some() }), || {
-        let mut text: String = page.iter().map(line).collect();
-        if page.is_empty() {
+    let (mut found, mut after) = chosen.page(mail, None).await?;
+    while found.len() < Mail::EXPUNGED
+        && let Some(last) = after
+    {
+        let (page, next) = chosen.page(mail, Some(&last)).await?;
+        found.extend(page);
+        after = next;
+    }
+    Ok(context.show(&json!({ "messages": found, "more": after.is_some() }), || {
+        let mut text: String = found.iter().map(line).collect();
+        if found.is_empty() {
             text.push_str("nothing was expunged that can be restored\n");
         }
-        if next.is_some() {
+        if after.is_some() {
             text.push_str("and more; name a mailbox or a time\n");
         }
         text
@@ -73,16 +81,15 @@ async fn show(context: &Context<'_>, mail: &Mail, chosen: Chosen) -> Result<Stri
 }
 
 async fn restore(context: &Context<'_>, mail: &Mail, chosen: Chosen) -> Result<String, String> {
-    let (mut restored, mut from) = (0, chosen.since);
+    let (mut restored, mut after) = (0, None);
     loop {
-        let (page, next) = chosen.page(mail, from).await?;
+        let (page, next) = chosen.page(mail, after.as_ref()).await?;
         let count = mail.restore(page).await.map_err(|error| format!("{}; {restored} were restored", said(&error)))?;
         restored += count;
-        match next {
-            // What was restored is listed no more, so the same moment may begin with others now.
-            Some(next) if count > 0 || next > from => from = next,
-            _ => break,
-        }
+        after = match next {
+            Some(last) => Some(last),
+            None => break,
+        };
     }
     let sentence =
         if restored == 1 { "1 message restored\n".into() } else { format!("{restored} messages restored\n") };

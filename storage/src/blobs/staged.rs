@@ -26,12 +26,11 @@ pub(crate) struct Staged {
 
 pub(super) enum Body {
     Small(Bytes),
-    File(Placed, Arc<File>),
+    File(Placed),
     Object {
         object: Stray,
         /// What was sent, for a parser.
-        file: Arc<File>,
-        _path: TemporaryPath,
+        path: TemporaryPath,
     },
 }
 
@@ -84,7 +83,7 @@ impl Staged {
     pub(crate) fn row(&self) -> BlobRow {
         let body = match &self.body {
             Body::Small(content) => RowBody::Small(content.clone()),
-            Body::File(placed, _) => {
+            Body::File(placed) => {
                 placed.offered.store(true, Ordering::Release);
                 RowBody::File(placed.place.clone(), placed.kept.clone())
             }
@@ -96,11 +95,21 @@ impl Staged {
         BlobRow { hash: *self.hash.as_bytes(), size: self.size, body, lost: self.lost.clone() }
     }
 
-    /// Reads it; for a parser, before it is committed.
-    pub(crate) fn content(&self) -> Content {
+    /// Opens it; for a parser, before it is committed. Until then many may wait, which is why none is kept open.
+    pub(crate) fn open(&self) -> io::Result<Content> {
+        let path = match &self.body {
+            Body::Small(content) => return Ok(Content::Small(content.clone())),
+            Body::File(placed) => &placed.target,
+            Body::Object { path, .. } => path.path(),
+        };
+        Ok(Content::File { file: Arc::new(File::open(path)?), size: self.size })
+    }
+
+    /// How many bytes of it are in memory.
+    pub(crate) fn held(&self) -> usize {
         match &self.body {
-            Body::Small(content) => Content::Small(content.clone()),
-            Body::File(_, file) | Body::Object { file, .. } => Content::File { file: file.clone(), size: self.size },
+            Body::Small(content) => content.len(),
+            Body::File(_) | Body::Object { .. } => 0,
         }
     }
 
@@ -109,10 +118,10 @@ impl Staged {
     pub(crate) fn settle<T>(self, outcome: &Result<T, Error>) {
         match (self.body, outcome) {
             (Body::Small(_), _) | (_, Err(Error::Unavailable(_))) => {}
-            (Body::File(placed, _), Ok(_)) if placed.kept.load(Ordering::Acquire) => {
+            (Body::File(placed), Ok(_)) if placed.kept.load(Ordering::Acquire) => {
                 let _ = std::fs::remove_file(&placed.new);
             }
-            (Body::File(placed, _), _) => placed.remove(),
+            (Body::File(placed), _) => placed.remove(),
             // The transaction has said what becomes of the object.
             (Body::Object { .. }, Ok(_)) => {}
             (Body::Object { object, .. }, Err(_)) => object.offered.store(false, Ordering::Release),

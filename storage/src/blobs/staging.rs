@@ -103,8 +103,8 @@ impl Staging {
             let write = move || spill.write(&piece).map(|()| spill);
             let spill = tokio::task::spawn_blocking(write).await.map_err(Error::internal)??;
             let object = sending.finish(size).await?;
-            let Spill { file, hasher, path, .. } = *spill;
-            let (hash, body) = (hasher.finalize(), Body::Object { object, file, _path: path });
+            let Spill { hasher, path, .. } = *spill;
+            let (hash, body) = (hasher.finalize(), Body::Object { object, path });
             let lost = blobs.lost(&hash).await?;
             return Ok(Staged { hash, size, body, lost });
         }
@@ -114,8 +114,7 @@ impl Staging {
             drop(piece);
             spill.file.sync_data()?;
             let hash = spill.hasher.finalize();
-            let Spill { file, path, .. } = *spill;
-            Placed::put(&store, path, hash).map(|placed| (hash, Body::File(placed, file)))
+            Placed::put(&store, spill.path, hash).map(|placed| (hash, Body::File(placed)))
         });
         let (hash, body) = placed.await.map_err(Error::internal)??;
         let lost = blobs.lost(&hash).await?;

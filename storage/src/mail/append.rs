@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
+use super::keywords::Giver;
 use super::messages::{self, Incoming};
 use super::parse::Parsed;
-use super::{Mail, keywords, mailboxes};
+use super::{Mail, mailboxes};
 use crate::blobs::{BlobRow, Staged, Staging};
 use crate::db::{Deed, Tx};
-use crate::{Actor, Error, Timestamp};
+use crate::{Error, Timestamp};
 
 /// How much of a message that was made here is written at once.
 const PIECE: usize = 256 << 10;
@@ -19,6 +20,8 @@ pub struct Append {
     /// The most bytes the account has room for, as it was at the start; the transaction decides in the end.
     room: Option<u64>,
     taken: u64,
+    /// The bytes of `whole` that are in memory.
+    held: usize,
     whole: Vec<(Staged, Ready)>,
     coming: Option<Coming>,
 }
@@ -58,19 +61,29 @@ impl Mail {
         let usage = self.usage().await?;
         let room = usage.quota.map(|quota| quota.saturating_sub(usage.used));
         let (mail, mailbox) = (self.clone(), mailbox.to_owned());
-        Ok(Append { mail, mailbox, room, taken: 0, whole: Vec::new(), coming: None })
+        Ok(Append { mail, mailbox, room, taken: 0, held: 0, whole: Vec::new(), coming: None })
     }
 }
 
 impl Append {
+    /// How many messages may wait for each other.
+    pub const MESSAGES: usize = 1000;
+    /// How many of their bytes may be in memory meanwhile.
+    pub const HELD: usize = 16 << 20;
+
     /// Begins a message of `size` bytes; without `received` it came just now.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`].
+    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`]; [`Error::Invalid`] when too
+    /// many wait already.
     pub async fn begin(&mut self, flags: Vec<String>, received: Option<Timestamp>, size: u64) -> Result<(), Error> {
         self.taken = self.taken.saturating_add(size);
         let over = self.room.is_some_and(|room| self.taken > room);
-        let staged = if over { Err(Error::OverQuota) } else { self.mail.store.blobs().stage() };
+        let staged = match self.has_room() {
+            false => Err(Error::invalid("too many messages in one command; send them in several")),
+            true if over => Err(Error::OverQuota),
+            true => self.mail.store.blobs().stage(),
+        };
         match staged {
             Ok(staging) => {
                 let received = received.unwrap_or_else(Timestamp::now);
@@ -82,6 +95,10 @@ impl Append {
                 Err(error)
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.whole.len() < Append::MESSAGES && self.held < Append::HELD
     }
 
     /// Takes the next bytes of the message.
@@ -107,6 +124,7 @@ impl Append {
         let Some(Coming { flags, received, staging }) = self.coming.take() else { return Ok(()) };
         let (staged, parsed) = messages::prepare(staging).await?;
         let row = staged.row();
+        self.held += staged.held() + parsed.held() + flags.iter().map(String::len).sum::<usize>();
         self.whole.push((staged, Ready { row, parsed, flags, received }));
         Ok(())
     }
@@ -120,7 +138,7 @@ impl Append {
         let Some(Coming { flags, received, staging }) = self.coming.take() else { return Ok(()) };
         let came = staging.finish().await?;
         let turn = messages::turn().await?;
-        let content = came.content().read(0..came.size).await?;
+        let content = came.open()?.read(0..came.size).await?;
         let mut made =
             tokio::task::spawn_blocking(move || Bytes::from(made(&content))).await.map_err(Error::internal)?;
         self.coming = Some(Coming { flags, received, staging: self.mail.store.blobs().stage()? });
@@ -144,9 +162,8 @@ impl Append {
     async fn commit_whole(self) -> Result<Appended, Error> {
         let Append { mail, mailbox, whole, .. } = self;
         let (staged, ready): (Vec<Staged>, Vec<Ready>) = whole.into_iter().unzip();
-        let (account, actor, target) = (mail.account, mail.actor.clone(), mailbox.clone());
-        let appended =
-            mail.change("mail.append", &mailbox, move |tx| append(tx, account, &actor, &target, &ready)).await;
+        let (owner, target) = (mail.clone(), mailbox.clone());
+        let appended = mail.change("mail.append", &mailbox, move |tx| append(tx, &owner, &target, &ready)).await;
         for staged in staged {
             staged.settle(&appended);
         }
@@ -154,12 +171,14 @@ impl Append {
     }
 }
 
-fn append(tx: &mut Tx<'_>, account: i64, actor: &Actor, target: &str, ready: &[Ready]) -> Result<Appended, Error> {
+fn append(tx: &mut Tx<'_>, mail: &Mail, target: &str, ready: &[Ready]) -> Result<Appended, Error> {
+    let account = mail.account;
     let mailbox = mailboxes::find(tx, account, target)?;
+    let mut keywords = Giver::new(mail);
     let (mut incoming, mut bytes) = (Vec::with_capacity(ready.len()), 0);
     for message in ready {
         let size = message.row.size as i64;
-        let flags = keywords::flags(tx, account, &message.flags, true)?;
+        let flags = keywords.flags(tx, &message.flags, true)?;
         let blob = messages::keep(tx, &message.row, 1, &message.parsed)?;
         let thread = messages::thread(tx, account, &message.parsed.ids, &message.row.hex())?;
         incoming.push(Incoming { blob, size, flags, received: message.received, thread });
@@ -170,6 +189,6 @@ fn append(tx: &mut Tx<'_>, account: i64, actor: &Actor, target: &str, ready: &[R
     let hashes: Vec<String> = ready.iter().map(|message| message.row.hex()).take(10).collect();
     let detail = format!("uid={first} messages={count} size={bytes} blob={}", hashes.join(","));
     let deed = Deed { action: "mail.append", object: mailbox.id, target, detail: &detail };
-    tx.change(actor, account, bytes, &deed)?;
+    tx.change(&mail.actor, account, bytes, &deed)?;
     Ok(Appended { uidvalidity: mailbox.counts.uidvalidity, first, messages: count })
 }

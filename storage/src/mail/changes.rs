@@ -1,6 +1,6 @@
 //! Changes of messages where they are: their flags, and their end.
 
-use super::keywords;
+use super::keywords::Giver;
 use super::live::Mailbox;
 use super::messages::{self, Away, Grown};
 use super::uids::{Uids, ranges};
@@ -53,7 +53,7 @@ impl Mailbox {
         let (id, mail) = (self.id(), self.mail.clone());
         self.mail
             .change("mail.flag", self.name(), move |tx| {
-                let bits = keywords::flags(tx, mail.account, &names, how != FlagChange::Remove)?;
+                let bits = Giver::new(&mail).flags(tx, &names, how != FlagChange::Remove)?;
                 let limit = unchanged_since.map_or(i64::MAX, |modseq| i64::try_from(modseq).unwrap_or(i64::MAX));
                 let change = Change { mailbox: id, how, bits: bits.0 as i64, limit };
                 let name = name_of(tx, id)?;

@@ -132,43 +132,47 @@ fn deliver(
     row: &BlobRow,
     parsed: &Parsed,
 ) -> Result<Delivered, Error> {
-    // Someone who is reached by two addresses gets one copy.
-    let mut targets: Vec<&Target> = Vec::new();
-    for target in &envelope.to {
-        if !targets.iter().any(|known| known.account == target.account && known.detail == target.detail) {
-            targets.push(target);
-        }
-    }
+    let mut targets: Vec<&Target> = envelope.to.iter().collect();
     if targets.is_empty() {
         return Err(Error::invalid("a message needs a recipient"));
     }
     targets.sort_by_key(|target| target.account);
-    for target in &targets {
-        tx.lock(target.account)?;
+    for accounts in targets.chunk_by(|one, next| one.account == next.account) {
+        tx.lock(accounts[0].account)?;
     }
-    let blob = messages::keep(tx, row, targets.len() as i64, parsed)?;
+    // A mailbox that is reached by several addresses gets one copy.
+    let mut copies: Vec<(i64, &Target)> = Vec::new();
+    for target in targets {
+        let mailbox = mailbox(tx, target.account, target.detail.as_deref())?;
+        if copies.iter().all(|(known, _)| *known != mailbox) {
+            copies.push((mailbox, target));
+        }
+    }
+    let blob = messages::keep(tx, row, copies.len() as i64, parsed)?;
     let size = row.size as i64;
     let received = Timestamp::now();
-    for target in &targets {
-        let mailbox = mailbox(tx, target.account, target.detail.as_deref())?;
+    for (mailbox, target) in &copies {
         let thread = messages::thread(tx, target.account, &parsed.ids, &row.hex())?;
         let incoming = Incoming { blob, size, flags: Flags::default(), received, thread };
-        let uid = messages::insert(tx, target.account, mailbox, &[incoming])?;
+        let uid = messages::insert(tx, target.account, *mailbox, &[incoming])?;
         let detail = format!("from=<{}> size={} blob={} uid={uid}", envelope.from, row.size, row.hex());
         tx.change(
             actor,
             target.account,
             size,
-            &Deed { action: "mail.deliver", object: mailbox, target: &target.address, detail: &detail },
+            &Deed { action: "mail.deliver", object: *mailbox, target: &target.address, detail: &detail },
         )?;
     }
-    Ok(Delivered { size: row.size, mailboxes: targets.len() })
+    Ok(Delivered { size: row.size, mailboxes: copies.len() })
 }
 
-/// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX.
+/// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX. Those
+/// with a special use are their owner's to fill: nobody else puts something among the drafts or what was sent, or where
+/// it is removed or not looked at.
 fn mailbox(tx: &Read<'_>, account: i64, detail: Option<&str>) -> Result<i64, Error> {
     let named = |name: &str| {
-        let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2";
+        let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2
+             AND (special IS NULL OR name = 'INBOX')";
         tx.row(sql, params![account, name], |row| row.int(0))
     };
     if let Some(detail) = detail

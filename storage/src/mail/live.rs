@@ -163,7 +163,7 @@ impl Mailbox {
         let newest = if shared { Some(self.newest().await?) } else { None };
         let current = |known: &(u64, Arc<View>)| match newest {
             // Other nodes change it too, and may have been heard of less lately than they have acknowledged.
-            Some(newest) => known.1.modseq >= newest,
+            Some(newest) => known.1.modseq == newest,
             None => known.0 >= wanted,
         };
         if let Some(known) = live.known()
@@ -181,6 +181,7 @@ impl Mailbox {
         // Read before the rows: what changes in between is read again the next time.
         let heard = live.changes.load(Ordering::Acquire);
         let (id, account, before) = (live.id, live.account, known.map(|(_, view)| view));
+        let known_modseq = before.as_ref().map(|view| view.modseq);
         let view = self
             .mail
             .store
@@ -190,6 +191,10 @@ impl Mailbox {
                 None => load(tx, id, account).map(Arc::new),
             })
             .await?;
+        if known_modseq.is_some_and(|known| view.modseq < known) {
+            // The database has lost changes, with their numbers: those are given once more.
+            live.newest.store(0, Ordering::Release);
+        }
         *live.view.write().unwrap_or_else(PoisonError::into_inner) = Some((heard, view.clone()));
         Ok(view)
     }
@@ -292,7 +297,8 @@ fn renew(tx: &Read<'_>, id: i64, account: i64, before: &Arc<View>) -> Result<Arc
     if same && modseq == before.modseq {
         return Ok(before.clone());
     }
-    if !same || before.modseq < floor {
+    // What is older than what is known is of a standby that took over and had not heard of all: no change leads there.
+    if !same || before.modseq < floor || modseq < before.modseq {
         return load(tx, id, account).map(Arc::new);
     }
     let since = before.modseq as i64;

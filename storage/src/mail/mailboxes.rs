@@ -4,7 +4,7 @@ use super::messages::Away;
 use super::view::Flags;
 use super::{Mail, copy};
 use crate::db::{Deed, Read, Row, Tx, params};
-use crate::{Error, Timestamp};
+use crate::{Actor, Error, Timestamp};
 
 /// The longest name, in bytes.
 const LENGTH: usize = 500;
@@ -124,13 +124,7 @@ impl Mail {
         check_name(name)?;
         let (account, actor, wanted) = (self.account, self.actor.clone(), name.to_owned());
         self.change("mailbox.create", name, move |tx| {
-            let sql = "SELECT COUNT(*) FROM mailboxes WHERE account = $1";
-            if tx.row(sql, params![account], |row| row.int(0))?.unwrap_or(0) >= MOST {
-                return Err(Error::invalid("there are too many mailboxes"));
-            }
-            let id = create(tx, account, &wanted, special.as_deref())?;
-            let detail = special.as_ref().map(|special| format!("use={special}")).unwrap_or_default();
-            tx.change(&actor, account, 0, &deed("mailbox.create", id, &wanted, &detail))?;
+            make(tx, &actor, account, &wanted, special.as_deref())?;
             find(tx, account, &wanted)
         })
         .await
@@ -221,18 +215,19 @@ impl Mail {
     pub async fn subscribe(&self, name: &str, on: bool) -> Result<(), Error> {
         check_name(name)?;
         let (account, actor, target) = (self.account, self.actor.clone(), name.to_owned());
-        self.change("mailbox.subscribe", name, move |tx| {
-            let sql = if on {
-                "INSERT INTO subscriptions (account, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-            } else {
-                "DELETE FROM subscriptions WHERE account = $1 AND name = $2"
-            };
-            tx.execute(sql, params![account, &target])?;
-            let detail = format!("subscribed={on}");
-            tx.change(&actor, account, 0, &deed("mailbox.subscribe", account, &target, &detail))
-        })
-        .await
+        self.change("mailbox.subscribe", name, move |tx| subscribe(tx, &actor, account, &target, on)).await
     }
+}
+
+fn subscribe(tx: &mut Tx<'_>, actor: &Actor, account: i64, name: &str, on: bool) -> Result<(), Error> {
+    let sql = if on {
+        "INSERT INTO subscriptions (account, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+    } else {
+        "DELETE FROM subscriptions WHERE account = $1 AND name = $2"
+    };
+    tx.execute(sql, params![account, name])?;
+    let detail = format!("subscribed={on}");
+    tx.change(actor, account, 0, &deed("mailbox.subscribe", account, name, &detail))
 }
 
 fn deed<'a>(action: &'static str, object: i64, target: &'a str, detail: &'a str) -> Deed<'a> {
@@ -246,6 +241,25 @@ pub(crate) fn create_first(tx: &mut Tx<'_>, account: i64) -> Result<(), Error> {
         tx.run("INSERT INTO subscriptions (account, name) VALUES ($1, $2)", params![account, name])?;
     }
     Ok(())
+}
+
+/// Makes a mailbox as its owner wishes, if there may be one more; its number. The account is locked.
+fn make(tx: &mut Tx<'_>, actor: &Actor, account: i64, name: &str, special: Option<&str>) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM mailboxes WHERE account = $1";
+    if tx.row(sql, params![account], |row| row.int(0))?.unwrap_or(0) >= MOST {
+        return Err(Error::invalid("there are too many mailboxes"));
+    }
+    let id = create(tx, account, name, special)?;
+    let detail = special.map(|special| format!("use={special}")).unwrap_or_default();
+    tx.change(actor, account, 0, &deed("mailbox.create", id, name, &detail))?;
+    Ok(id)
+}
+
+/// Makes a mailbox that is gone again, for messages that come back to it; its number. The account is locked.
+pub(super) fn make_again(tx: &mut Tx<'_>, actor: &Actor, account: i64, name: &str) -> Result<i64, Error> {
+    let id = make(tx, actor, account, name, None)?;
+    subscribe(tx, actor, account, name, true)?;
+    Ok(id)
 }
 
 /// Makes a mailbox; its number. The account is locked.

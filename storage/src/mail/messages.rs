@@ -39,7 +39,7 @@ pub(super) async fn turn() -> Result<SemaphorePermit<'static>, Error> {
 
 async fn parse_large(staged: &Staged) -> Result<Parsed, Error> {
     let _turn = if staged.size > PARSED_AT_ONCE { Some(turn().await?) } else { None };
-    let content = staged.content();
+    let content = staged.open()?;
     let message = content.read(0..content.len()).await?;
     tokio::task::spawn_blocking(move || parse::parse(&message)).await.map_err(Error::internal)
 }

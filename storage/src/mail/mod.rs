@@ -41,6 +41,7 @@ pub use undelete::Expunged;
 pub use view::{Diff, Flags, Message, View};
 
 pub(crate) use index::{Turn, Vocabularies, forget_documents, vocabularies};
+pub(crate) use keywords::FullAccounts;
 pub(crate) use live::Lives;
 pub(crate) use mailboxes::create_first;
 pub(crate) use maildrop::Maildrops;

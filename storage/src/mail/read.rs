@@ -128,8 +128,8 @@ impl Mailbox {
         }
     }
 
-    /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, and a
-    /// client must be told of all that are not there (RFC 7162 §3.2.5.1).
+    /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, or
+    /// the mailbox has not come so far, and a client must be told of all that are not there (RFC 7162 §3.2.5.1).
     ///
     /// # Errors
     /// When the store fails.
@@ -140,8 +140,9 @@ impl Mailbox {
             .store
             .db()
             .read(move |tx| {
-                let floor = tx.row("SELECT floor FROM mailboxes WHERE id = $1", params![id], |row| row.int(0))?;
-                if since < floor.ok_or(Error::NotFound)? {
+                let sql = "SELECT floor, highestmodseq FROM mailboxes WHERE id = $1";
+                let known = tx.row(sql, params![id], |row| Ok(row.int(0)?..=row.int(1)?))?;
+                if !known.ok_or(Error::NotFound)?.contains(&since) {
                     return Ok(None);
                 }
                 let sql = "SELECT uid FROM expunged WHERE mailbox = $1 AND modseq > $2 ORDER BY uid";

@@ -14,6 +14,28 @@ use storage::{
     Role, S3, Store, Stored, Target, TraceId, VPath,
 };
 
+/// Each test once on SQLite and files, once on PostgreSQL and S3.
+#[allow(unused_macros, reason = "each test program uses a part of it")]
+macro_rules! on_both_engines {
+    ($($name:ident)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::World::embedded()).await;
+            })*
+        }
+        mod shared {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs PostgreSQL and S3, as tests/run starts them"]
+            async fn $name() {
+                super::$name(super::World::shared().await).await;
+            })*
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use on_both_engines;
+
 /// What a store stands on.
 pub(crate) struct World {
     folder: tempfile::TempDir,

@@ -5,7 +5,7 @@
 mod binary;
 
 use protocol::{Closed, Progress, ReadError};
-use storage::{Append, Timestamp};
+use storage::{Append, Error, Timestamp};
 
 use super::expunge::read_only;
 use crate::codec::append::{self, Head};
@@ -35,7 +35,11 @@ pub(crate) async fn append(context: &mut Context<'_>, mailbox: &str, head: Head,
             let received = head.received.map(Timestamp);
             let flags = std::mem::take(&mut head.flags);
             if let Err(error) = begun.begin(flags, received, literal.size).await {
-                append = Err(Reply::from(&error));
+                append = Err(match error {
+                    // So many at once (RFC 5530 §3).
+                    Error::Invalid(sentence) => Reply::no(sentence).with("LIMIT"),
+                    error => Reply::from(&error),
+                });
             }
         }
         if !literal.nonsync {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use storage::message::{MessageEnvelope, decoded, sent_day};
+use storage::message::{MessageEnvelope, address_text, decoded, field_values, sent_day};
 use storage::{Error, Field, Flags, Mailbox, Message, Timestamp, View, Wanted, fold, is_among};
 
 use super::details::{long_header, of_messages};
@@ -237,7 +237,8 @@ impl<'a> Searcher<'a> {
     }
 
     async fn by_details(&self, key: &Key, numbers: &[u32]) -> Result<Vec<u32>, Error> {
-        // What stands in a field of the header stands in the header: the index names the few that may have it.
+        // What stands in a field of the header, or in the envelope that is read from it, stands in the header's text: the
+        // index names the few that may have it.
         let narrowed = match key {
             Key::Address(_, text) | Key::Subject(text) | Key::Header(_, text) if numbers.len() > 100 => {
                 let view = self.view();
@@ -379,54 +380,13 @@ impl Folded {
                     Address::Cc => &envelope.cc,
                     Address::Bcc => &envelope.bcc,
                 };
-                list.iter().any(|address| self.is_in(&written(address)))
+                list.iter().any(|address| self.is_in(&address_text(address)))
             }
             Key::Header(name, _) => {
-                values(details.header.as_deref().unwrap_or_default(), name).any(|value| self.is_in(&decoded(&value)))
+                let header = details.header.as_deref().unwrap_or_default();
+                field_values(header, name).any(|value| self.is_in(&decoded(&value)))
             }
             _ => false,
-        }
-    }
-}
-
-/// An address as a header has it, decoded.
-fn written(address: &storage::message::Address) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let name = address.name.as_deref().map(decoded).unwrap_or_default();
-    format!("{name} <{}@{}>", part(&address.mailbox), part(&address.host))
-}
-
-/// The values of a field, unfolded.
-fn values<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < header.len() {
-            let start = at;
-            at = field_end(header, start);
-            let field = &header[start..at];
-            if field == b"\r\n" || field == b"\n" {
-                at = header.len();
-                return None;
-            }
-            if let Some(colon) = memchr::memchr(b':', field)
-                && field[..colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
-            {
-                let value: Vec<u8> =
-                    field[colon + 1..].iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-                return Some(String::from_utf8_lossy(&value).into_owned());
-            }
-        }
-        None
-    })
-}
-
-/// Where a field with its continuation lines ends.
-fn field_end(header: &[u8], start: usize) -> usize {
-    let mut at = start;
-    loop {
-        at = memchr::memchr(b'\n', &header[at..]).map_or(header.len(), |end| at + end + 1);
-        if !matches!(header.get(at), Some(b' ' | b'\t')) {
-            return at;
         }
     }
 }
@@ -434,14 +394,6 @@ fn field_end(header: &[u8], start: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_have_values() {
-        let header = b"A: one\r\n two\r\nB: x\r\na : three\r\n\r\nA: not a field\r\n";
-        assert_eq!(values(header, "a").collect::<Vec<_>>(), [" one two", " three"]);
-        assert_eq!(values(b"A: x", "a").collect::<Vec<_>>(), [" x"]);
-        assert_eq!(values(header, "c").count(), 0);
-    }
 
     #[test]
     fn sets_are_subtracted() {

@@ -4,6 +4,7 @@
 
 mod changing;
 mod client;
+mod exact;
 mod listing;
 mod login;
 mod mailboxes;

@@ -380,3 +380,14 @@ async fn no_number_is_one_of_an_empty_mailbox() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn as_many_messages_as_may_wait_are_appended_at_once() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    let most = storage::Append::MESSAGES;
+    let messages = |number: usize| " {1+}^x".repeat(number);
+    client.script(&format!("> APPEND INBOX{}\nOK [APPENDUID #v 1:{most}] ...", messages(most))).await;
+    client.script(&format!("> APPEND INBOX{}\nNO [LIMIT] ...", messages(most + 1))).await;
+    client.script(&format!("> STATUS INBOX (MESSAGES)\n* STATUS \"INBOX\" (MESSAGES {most})\nOK ...")).await;
+}

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 /// The store and who decides over it; gone with the test.
 pub(crate) struct World {
     pub(crate) authority: Arc<Authority>,
+    pub(crate) store: Store,
     _folder: TempDir,
 }
 
@@ -34,6 +35,6 @@ impl World {
         let secret = Secret::new("only-for-reading".into());
         let new = authority.app_password(&alice, &secret, "phone".into(), scope).await.unwrap();
         store.add_app_password(&actor, "alice", new).await.unwrap();
-        World { authority, _folder: folder }
+        World { authority, store, _folder: folder }
     }
 }

@@ -15,7 +15,8 @@ use crate::{Error, Lease, Store};
 const BATCH: i64 = 100;
 /// How many words are written at once: the database has one writer, which others wait for.
 const WORDS: usize = 2000;
-/// The most that the words of a field may take, in bytes (PostgreSQL: 1 MiB). A document with more is always read.
+/// The most that the words of a field may take, in bytes (PostgreSQL: 1 MiB). A document with more is always read, as is
+/// one with a header of which the text is not all.
 const FIELD: usize = 900 << 10;
 /// What stands before each of them there, at most.
 const PREFIX: usize = 20;
@@ -236,7 +237,8 @@ impl Document {
         let words = |text: &str| -> BTreeSet<String> { words(&fold(text)).map(str::to_owned).collect() };
         let (header, body) = (words(&text.header), words(&text.body));
         let bytes = |words: &BTreeSet<String>| words.iter().map(|word| word.len() + PREFIX).sum::<usize>();
-        if bytes(&header).max(bytes(&body)) > FIELD || place(account, blob).is_none() {
+        let large = bytes(&header).max(bytes(&body)) > FIELD;
+        if text.header_is_cut || large || place(account, blob).is_none() {
             return Document { id, account, blob, indexed: ALWAYS_READ, ..Document::default() };
         }
         Document { id, account, blob, indexed: INDEXED, header, body }

@@ -40,6 +40,11 @@ pub(super) fn fields(mut header: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
+/// The values of the fields of that name, each on one line, without the space around it.
+pub fn field_values<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = String> + 'a {
+    fields(header).filter(move |field| field.is(name)).map(|field| unfold(field.value, field.value.len()))
+}
+
 /// Where the line ends that begins here, its line feed included.
 pub(super) fn line_end(bytes: &[u8]) -> usize {
     memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
@@ -93,6 +98,14 @@ mod tests {
             .collect();
         let expected = [("A", "1 2"), ("b", "x"), ("C", "3"), ("D", "4"), ("E", "5")];
         assert_eq!(all, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn fields_have_values() {
+        let header = b"A: one\r\n two\r\nB: x\r\na : J\xf6rg\r\n\r\nA: not a field\r\n";
+        assert_eq!(field_values(header, "a").collect::<Vec<_>>(), ["one two", "Jörg"]);
+        assert_eq!(field_values(b"A: x", "a").collect::<Vec<_>>(), ["x"]);
+        assert_eq!(field_values(header, "c").count(), 0);
     }
 
     #[test]

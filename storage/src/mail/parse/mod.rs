@@ -15,9 +15,10 @@ mod words;
 
 pub use address::Address;
 pub use envelope::{MessageEnvelope, MessageIds, sent_date, sent_day};
+pub use header::field_values;
 pub use structure::{Part, Structure};
 pub use subject::{BaseSubject, base_subject};
-pub use text::{Text, text};
+pub use text::{Text, address_text, text};
 pub use transfer::{TransferDecoder, decode_transfer};
 pub use words::decoded;
 
@@ -43,6 +44,14 @@ pub struct Parsed {
     pub preview: String,
     /// By what its thread is known.
     pub ids: MessageIds,
+}
+
+impl Parsed {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn held(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, Vec::len);
+        header + self.envelope.len() + self.structure.len() + self.preview.len()
+    }
 }
 
 /// Parses a whole message. Anything is a message: what cannot be read is its text.

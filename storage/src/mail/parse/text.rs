@@ -5,6 +5,8 @@ use std::panic::catch_unwind;
 
 use mail_parser::decoders::html::html_to_text;
 
+use super::address::Address;
+use super::envelope::MessageEnvelope;
 use super::header::{cut, fields, unfold};
 use super::structure::{Part, Structure};
 use super::transfer::decode_transfer;
@@ -24,8 +26,11 @@ const PREVIEW: usize = 200;
 /// What a search looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
-    /// The header of the message, a line for each field, its encoded words decoded.
+    /// The header of the message, a line for each field, its encoded words decoded; then its subject and addresses as
+    /// its envelope has them, without the comments, quotes and backslashes they may be written with.
     pub header: String,
+    /// Whether there is more of the header than that.
+    pub header_is_cut: bool,
     /// The texts of all parts that are text, and the headers of all parts and of the messages within.
     pub body: String,
 }
@@ -36,11 +41,14 @@ pub fn text(message: &[u8], structure: &Structure) -> Text {
     let mut text = Text::default();
     for (number, part) in structure.parts.iter().enumerate() {
         let header = message.get(part.header()).unwrap_or_default();
-        append_header(if number == 0 { &mut text.header } else { &mut text.body }, header);
-        if number > 0
-            && let Some(name) = part.file_name()
-        {
-            append(&mut text.body, &name);
+        if number == 0 {
+            let whole = append_header(&mut text.header, header) && append_envelope(&mut text.header, header);
+            text.header_is_cut = !whole;
+        } else {
+            append_header(&mut text.body, header);
+            if let Some(name) = part.file_name() {
+                append(&mut text.body, &name);
+            }
         }
         if part.kind == "text" && text.body.len() < TEXT {
             append(&mut text.body, &body_text(message, part, BODY));
@@ -90,19 +98,40 @@ fn body_text(message: &[u8], part: &Part, most: usize) -> String {
     read.unwrap_or_default()
 }
 
-fn append_header(text: &mut String, header: &[u8]) {
-    for field in fields(header) {
-        if text.len() >= TEXT {
-            return;
-        }
-        let name = String::from_utf8_lossy(field.name);
-        append(text, &format!("{name}: {}", decoded(&unfold(field.value, VALUE))));
-    }
+/// An address as a reader sees it, decoded.
+pub fn address_text(address: &Address) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let name = address.name.as_deref().map(decoded).unwrap_or_default();
+    format!("{name} <{}@{}>", part(&address.mailbox), part(&address.host))
 }
 
-/// Adds a paragraph, as long as there is room.
-fn append(text: &mut String, more: &str) {
+/// Adds a header, a line for each field; whether all of it had room.
+fn append_header(text: &mut String, header: &[u8]) -> bool {
+    let mut whole = true;
+    for field in fields(header) {
+        if text.len() >= TEXT {
+            return false;
+        }
+        let name = String::from_utf8_lossy(field.name);
+        whole &= append(text, &format!("{name}: {}", decoded(&unfold(field.value, VALUE))));
+        whole &= field.value.len() <= VALUE;
+    }
+    whole
+}
+
+/// Adds what a search for a subject or an address looks at; whether all of it had room.
+fn append_envelope(text: &mut String, header: &[u8]) -> bool {
+    let envelope = MessageEnvelope::read(header);
+    let MessageEnvelope { from, to, cc, bcc, subject, .. } = &envelope;
+    let addresses = [from, to, cc, bcc].into_iter().flatten().map(address_text);
+    subject.iter().map(|subject| decoded(subject)).chain(addresses).all(|line| append(text, &line))
+}
+
+/// Adds a paragraph, as long as there is room; whether there was.
+fn append(text: &mut String, more: &str) -> bool {
     text.push_str(more);
     text.push('\n');
+    let whole = text.len() <= TEXT;
     cut(text, TEXT);
+    whole
 }

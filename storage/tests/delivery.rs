@@ -1,0 +1,65 @@
+//! Where a delivery goes: the mailboxes that a part after `+` names, each once.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+mod world;
+
+use bytes::Bytes;
+use storage::{Delivered, Envelope, Mail, Store, Target, TraceId};
+
+use world::{World, actor, home, on_both_engines};
+
+on_both_engines! {
+    one_who_is_reached_by_several_addresses_gets_one_copy
+    a_detail_names_a_mailbox_without_a_special_use
+}
+
+async fn mail(store: &Store, name: &str) -> Mail {
+    let account = store.account(name).await.unwrap().unwrap();
+    store.mail(account.id, actor())
+}
+
+/// Delivers to addresses that have these details.
+async fn deliver(store: &Store, to: &[(i64, Option<&str>)]) -> Delivered {
+    let target = |(account, detail): &(i64, Option<&str>)| {
+        let address = detail.map_or("x@example.org".into(), |detail| format!("x+{detail}@example.org"));
+        Target { account: *account, address, detail: detail.map(str::to_owned) }
+    };
+    let envelope = Envelope { trace: TraceId::new(), from: "a@b.example".into(), to: to.iter().map(target).collect() };
+    let mut delivery = store.delivery(actor(), envelope);
+    delivery.write(Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
+    delivery.commit().await.unwrap()
+}
+
+async fn count(mail: &Mail, mailbox: &str) -> u32 {
+    mail.mailbox(mailbox).await.unwrap().counts.messages
+}
+
+async fn one_who_is_reached_by_several_addresses_gets_one_copy(world: World) {
+    let (store, _) = world.start().await;
+    home(&store, "bob", None).await;
+    let (alice, bob) = (mail(&store, "alice").await, mail(&store, "bob").await);
+    let id = async |name| store.account(name).await.unwrap().unwrap().id;
+    let (a, b) = (id("alice").await, id("bob").await);
+    alice.create("news", None).await.unwrap();
+    let to = [(b, None), (a, Some("shop")), (a, None), (a, Some("news")), (a, Some("toys")), (a, Some("news"))];
+    assert_eq!(deliver(&store, &to).await.mailboxes, 3);
+    assert_eq!((count(&alice, "INBOX").await, count(&alice, "news").await, count(&bob, "INBOX").await), (1, 1, 1));
+    let counted = world.tamper("UPDATE blobs SET size = size WHERE refs = 3").await;
+    assert_eq!(counted, 1, "as many references as copies");
+    store.verify_audit().await.unwrap();
+}
+
+async fn a_detail_names_a_mailbox_without_a_special_use(world: World) {
+    let (store, _) = world.start().await;
+    let alice = mail(&store, "alice").await;
+    let id = store.account("alice").await.unwrap().unwrap().id;
+    let special = ["Archive", "Drafts", "Junk", "Sent", "Trash"];
+    for (number, detail) in (1..).zip(special) {
+        deliver(&store, &[(id, Some(detail))]).await;
+        assert_eq!((count(&alice, detail).await, count(&alice, "INBOX").await), (0, number));
+    }
+    alice.create("lists/rust", None).await.unwrap();
+    deliver(&store, &[(id, Some("lists/rust")), (id, Some("Trash"))]).await;
+    assert_eq!((count(&alice, "lists/rust").await, count(&alice, "INBOX").await), (1, 6));
+}
