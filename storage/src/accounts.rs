@@ -123,8 +123,8 @@ impl Store {
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
                 let id = tx.returning(
-                    // Above all that were ever given: an account of this name that was removed had mailboxes of the same
-                    // names (RFC 9051 §2.3.1.1).
+                    // Above all that were ever given: an account of this name that was removed had mailboxes of the
+                    // same names (RFC 9051 §2.3.1.1).
                     "INSERT INTO accounts (name, kind, role, quota, created, uidvalidity)
                      VALUES ($1, 'user', $2, $3, $4, (SELECT MAX(uidvalidity) FROM accounts)) RETURNING id",
                     params![&new.name, new.role.as_str(), new.quota, Timestamp::now()],

@@ -74,8 +74,8 @@ impl Append {
     /// Begins a message of `size` bytes; without `received` it came just now.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`]; [`Error::Invalid`] when too
-    /// many wait already.
+    /// [`Error::OverQuota`] when it is certain that there is no room for it; [`Error::Full`]; [`Error::Invalid`] when
+    /// too many wait already.
     pub async fn begin(&mut self, flags: Vec<String>, received: Option<Timestamp>, size: u64) -> Result<(), Error> {
         self.taken = self.taken.saturating_add(size);
         let over = self.room.is_some_and(|room| self.taken > room);

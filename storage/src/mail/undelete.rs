@@ -58,8 +58,8 @@ impl Mail {
         self.store.db().read(move |tx| expunged(tx, account, mailbox.as_deref(), after)).await
     }
 
-    /// Restores messages into mailboxes of the names they were in, which are made and subscribed to where they are gone;
-    /// how many.
+    /// Restores messages into mailboxes of the names they were in, which are made and subscribed to where they are
+    /// gone; how many.
     ///
     /// # Errors
     /// [`Error::OverQuota`]; [`Error::Invalid`] when there are too many mailboxes; and then none is restored.

@@ -15,8 +15,8 @@ use crate::{Error, Lease, Store};
 const BATCH: i64 = 100;
 /// How many words are written at once: the database has one writer, which others wait for.
 const WORDS: usize = 2000;
-/// The most that the words of a field may take, in bytes (PostgreSQL: 1 MiB). A document with more is always read, as is
-/// one with a header of which the text is not all.
+/// The most that the words of a field may take, in bytes (PostgreSQL: 1 MiB). A document with more is always read, as
+/// is one with a header of which the text is not all.
 const FIELD: usize = 900 << 10;
 /// What stands before each of them there, at most.
 const PREFIX: usize = 20;
