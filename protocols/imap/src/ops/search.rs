@@ -237,8 +237,8 @@ impl<'a> Searcher<'a> {
     }
 
     async fn by_details(&self, key: &Key, numbers: &[u32]) -> Result<Vec<u32>, Error> {
-        // What stands in a field of the header, or in the envelope that is read from it, stands in the header's text: the
-        // index names the few that may have it.
+        // What stands in a field of the header, or in the envelope that is read from it, stands in the header's text:
+        // the index names the few that may have it.
         let narrowed = match key {
             Key::Address(_, text) | Key::Subject(text) | Key::Header(_, text) if numbers.len() > 100 => {
                 let view = self.view();
