@@ -146,7 +146,9 @@ pub(crate) fn vanished_uids(view: &View, of: &[(u32, u32)], vanished: Option<Uid
 
 /// The messages that changed after a mod-sequence.
 pub(crate) fn changed_since(view: &View, modseq: u64) -> impl Iterator<Item = (u32, &Message)> {
-    view.messages().filter(move |(_, message)| message.modseq > modseq)
+    // Who knows more than there is has seen a database that was lost: nothing it knows is to be counted on.
+    let since = if modseq > view.modseq { 0 } else { modseq };
+    view.messages().filter(move |(_, message)| message.modseq > since)
 }
 
 /// CLOSE: what is marked is expunged without a word (RFC 9051 §6.4.1).
