@@ -1,10 +1,12 @@
 //! Reading messages: what is known of them, their content, and which ones vanished.
 
+use bytes::Bytes;
+
 use super::live::Mailbox;
 use super::uids::{Uids, ranges};
 use super::view::Message;
 use crate::blobs::Content;
-use crate::db::{Row, params};
+use crate::db::{Read, Row, params};
 use crate::{Error, Timestamp};
 
 /// What of a message is wanted.
@@ -126,6 +128,23 @@ impl Mailbox {
                 Err(error)
             }
         }
+    }
+
+    /// Keeps the small contents of a range of UIDs at hand, found with one look, for who is about to take one after the
+    /// other. The caller sees to it that they are few.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read_ahead(&self, from: u32, to: u32) -> Result<(), Error> {
+        let (id, caches) = (self.id(), self.mail.store.caches().clone());
+        let sql = "SELECT messages.blob, data FROM messages JOIN blob_data ON blob_data.blob = messages.blob
+             WHERE mailbox = $1 AND uid BETWEEN $2 AND $3";
+        let content = |row: &Row<'_>| Ok((row.int(0)?, Bytes::from(row.bytes(1)?)));
+        let read = move |tx: &Read<'_>| tx.rows(sql, params![id, i64::from(from), i64::from(to)], content);
+        for (blob, content) in self.mail.store.db().look(read).await? {
+            caches.keep_content(blob, &content);
+        }
+        Ok(())
     }
 
     /// The UIDs of messages that vanished after a mod-sequence, as ranges; `None` when that is forgotten already, or

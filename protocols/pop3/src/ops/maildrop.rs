@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth::Principal;
 use protocol::{Closed, Wire};
-use storage::{Error, Mailbox, MaildropLock, Message, View};
+use storage::{Content, Error, Mailbox, MaildropLock, Message, View};
 
 use crate::codec::Command;
 use crate::ops::{Outcome, out_of_sequence, retrieve};
@@ -17,6 +17,10 @@ use crate::session::State;
 /// connection broke is often back before its old session is gone.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many messages, and octets of them, are brought at once to who takes one after the other.
+const AHEAD: u32 = 16;
+const AHEAD_OCTETS: u32 = 256 << 10;
 
 /// What a session holds of it.
 pub(crate) struct Maildrop {
@@ -29,6 +33,9 @@ pub(crate) struct Maildrop {
     /// The octets of those that are not.
     octets: u64,
     lock: MaildropLock,
+    /// The number that was taken last, and up to which one contents are at hand.
+    taken: u32,
+    at_hand: u32,
 }
 
 impl Maildrop {
@@ -49,7 +56,8 @@ impl Maildrop {
         let lock = lock?;
         let mailbox = mail.open("INBOX").await?;
         let view = mailbox.view().await?;
-        let mut maildrop = Maildrop { owner, mailbox, view, marked: BTreeSet::new(), octets: 0, lock };
+        let (marked, octets, taken, at_hand) = (BTreeSet::new(), 0, 0, 0);
+        let mut maildrop = Maildrop { owner, mailbox, view, marked, octets, lock, taken, at_hand };
         maildrop.reset();
         Ok(maildrop)
     }
@@ -67,6 +75,23 @@ impl Maildrop {
             Some(_) if self.marked.contains(&number) => Err(Reply::err("That message is marked to be removed")),
             Some(message) => Ok(message),
         }
+    }
+
+    /// The content of a message. Who takes one after the other gets the next ones with one look at the store.
+    pub(crate) async fn content(&mut self, number: u32, message: &Message) -> Result<Content, Error> {
+        let in_turn = std::mem::replace(&mut self.taken, number) + 1 == number;
+        if in_turn && number > self.at_hand {
+            let (mut last, mut octets) = (message.uid, message.size);
+            self.at_hand = number;
+            while let Some(next) = self.view.message(self.at_hand + 1)
+                && self.at_hand - number < AHEAD
+                && octets.saturating_add(next.size) <= AHEAD_OCTETS
+            {
+                (last, octets, self.at_hand) = (next.uid, octets + next.size, self.at_hand + 1);
+            }
+            self.mailbox.read_ahead(message.uid, last).await?;
+        }
+        self.mailbox.content(message).await
     }
 
     fn count(&self) -> usize {
@@ -114,8 +139,8 @@ pub(crate) async fn run(wire: &mut Wire, mut maildrop: Box<Maildrop>, command: C
         Command::Stat => Some(Reply::ok(format!("{} {}", maildrop.count(), maildrop.octets))),
         Command::List(number) => listing(wire, &maildrop, number, |message| message.size.to_string()).await?,
         Command::Uidl(number) => listing(wire, &maildrop, number, |message| maildrop.unique_id(message)).await?,
-        Command::Retr(number) => retrieve::retrieve(wire, &maildrop, number, None).await?,
-        Command::Top(number, lines) => retrieve::retrieve(wire, &maildrop, number, Some(lines)).await?,
+        Command::Retr(number) => retrieve::retrieve(wire, &mut maildrop, number, None).await?,
+        Command::Top(number, lines) => retrieve::retrieve(wire, &mut maildrop, number, Some(lines)).await?,
         Command::Dele(number) => Some(maildrop.mark(number)),
         Command::Rset => {
             maildrop.reset();

@@ -13,15 +13,15 @@ const SLICE: usize = 16 << 10;
 /// Sends a message: all of it, or its header and so many lines of its body.
 pub(crate) async fn retrieve(
     wire: &mut Wire,
-    maildrop: &Maildrop,
+    maildrop: &mut Maildrop,
     number: u32,
     lines: Option<u32>,
 ) -> Result<Option<Reply>, ReadError> {
     let message = match maildrop.message(number) {
-        Ok(message) => message,
+        Ok(message) => *message,
         Err(refused) => return Ok(Some(refused)),
     };
-    let content = match maildrop.mailbox.content(message).await {
+    let content = match maildrop.content(number, &message).await {
         Ok(content) => content,
         Err(error) => return Ok(Some(Reply::from(&error))),
     };
