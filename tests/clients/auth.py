@@ -353,10 +353,7 @@ def main():
         mail_as_files(report, daemon)
         withdrawn(report, daemon)
         throttling(report, daemon)
-        verified = daemon.cli("audit", "verify", check=False)
-        report.check("the audit log is whole", verified.returncode == 0, verified)
-        log = daemon.log()
-        report.check("the log tells of no fault", "ERROR" not in log and "panicked" not in log, log[-2000:])
+        report.whole(daemon)
     except ScramException as error:
         report.check("the server's words are those of SCRAM", False, error)
     finally:

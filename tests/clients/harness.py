@@ -1,7 +1,7 @@
 """A daemon of our own for a test: in a temporary folder, on free ports of loopback, stopped by its process id. ENGINE
 says what its store stands on: `sqlite`, or `postgres`, with the servers that TEST_POSTGRES and TEST_S3 name."""
 
-import json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, time
+import contextlib, json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, time
 
 import servers
 from servers import free_ports
@@ -169,9 +169,29 @@ class Report:
             print(f"FAIL  {self.name}: {what}  {str(seen)[:2000]}", flush=True)
         return holds
 
+    def whole(self, daemon):
+        """What must hold at the end, whatever the clients did."""
+        verified = daemon.cli("audit", "verify", check=False)
+        self.check("the audit log is whole", verified.returncode == 0, verified.stdout + verified.stderr)
+        log = daemon.log()
+        self.check("the log tells of no fault", "ERROR" not in log and "panicked" not in log, log[-2000:])
+
     def end(self):
         print(f"{self.name}: {self.passed} passed, {self.failed} failed", flush=True)
         sys.exit(1 if self.failed or not self.passed else 0)
+
+
+@contextlib.contextmanager
+def tested(name, extra=""):
+    """A report and the daemon it is of, which must be whole in the end."""
+    report, daemon = Report(name), Daemon(extra).start()
+    try:
+        yield report, daemon
+        report.whole(daemon)
+    finally:
+        daemon.stop()
+        daemon.remove()
+    report.end()
 
 
 def run(*words, timeout=300, **more):

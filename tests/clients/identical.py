@@ -5,7 +5,7 @@ import email, io, os, poplib, re, tempfile, urllib.parse
 
 import ftps
 from harness import Daemon, Report, run
-from mailboxes import LETTERS, LONG, PASSWORD, SENT, append, good, held, login, trust, whole, wire
+from mailboxes import LETTERS, LONG, PASSWORD, SENT, append, good, held, login, trust, wire
 
 tempfile.tempdir = "/var/tmp"
 NAME = "alice"
@@ -107,7 +107,7 @@ def main():
         files, names = by_ftp(daemon, LETTERS)
         report.check("what a client has stored is the file, with nothing added, in a mailbox with letters of all kinds",
                      files == {1: SENT[1]} and by_https(daemon, LETTERS, names) == files, (files, names))
-        whole(report, daemon)
+        report.whole(daemon)
     finally:
         daemon.stop()
         daemon.remove()

@@ -9,7 +9,7 @@ import os, sys, tempfile, time, traceback
 import mailfetch, maillibs, mailsync, mutt
 from dovecot import Dovecot
 from harness import Daemon, Report
-from mailboxes import furnish, whole
+from mailboxes import furnish
 
 tempfile.tempdir = "/var/tmp"
 CLIENTS = {"imaplib": maillibs.by_imaplib, "imapclient": maillibs.by_imapclient, "aioimaplib": maillibs.by_aioimaplib,
@@ -33,7 +33,7 @@ def main():
                 report.check(f"{name} comes to its end", False, traceback.format_exc())
             print(f"      {name}: {time.time() - begun:.1f} s", flush=True)
         if not dovecot:
-            whole(report, daemon)
+            report.whole(daemon)
     finally:
         report.check("the server stops when told", daemon.stop() == 0)
         daemon.remove()

@@ -11,7 +11,7 @@ import collections, email.utils, os, pathlib, random, re, subprocess, sys, tempf
 
 from dovecot import Dovecot
 from harness import Daemon, Report
-from mailboxes import PASSWORD, whole
+from mailboxes import PASSWORD
 
 tempfile.tempdir = "/var/tmp"
 ACCOUNTS, CLIENTS, MESSAGES = 5, 50, 500
@@ -75,7 +75,7 @@ def main():
                                                pathlib.Path(os.environ["IMAPTEST"]).absolute().parent / "tests"))
         stress(report, daemon, int(sys.argv[1]) if len(sys.argv) > 1 else 60)
         if not dovecot:
-            whole(report, daemon)
+            report.whole(daemon)
     finally:
         report.check("the server stops when told", daemon.stop() == 0)
         daemon.remove()

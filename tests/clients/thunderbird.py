@@ -4,7 +4,7 @@ Python's imaplib judges on the server."""
 import base64, pathlib, re, shutil, socket, tempfile, threading, time
 
 from harness import Daemon, Report
-from mailboxes import LETTERS, PASSWORD, PLAIN, deliver, furnish, held, message, whole
+from mailboxes import LETTERS, PASSWORD, PLAIN, deliver, furnish, held, message
 from marionette import Thunderbird
 from servers import certify
 
@@ -241,7 +241,7 @@ def main():
         before = work(report, server, client)
         judge(report, server, client, before)
         print(f"      {time.monotonic() - begun:.0f} s")
-        whole(report, server)
+        report.whole(server)
     finally:
         client.stop()
         report.check("the server stops when told", server.stop() == 0)
