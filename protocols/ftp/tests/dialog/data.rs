@@ -1,5 +1,6 @@
 //! Data connections: how they open and whose they must be, transfers and how they break.
 
+use dialog::Spoken;
 use std::time::Duration;
 
 use protocol::Closed;
@@ -7,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use crate::client::{Client, server_name};
+use crate::client::Client;
 use crate::world::World;
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn a_data_connection_that_does_not_resume_is_refused() {
             client.send("STOR f\r\n").await;
             client.expect("150 ").await;
             let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let mut data = TlsConnector::from(std::sync::Arc::new(other)).connect(server_name(), tcp).await.unwrap();
+            let mut data = client.secured_by(&TlsConnector::from(std::sync::Arc::new(other)), tcp).await;
             let _ = data.shutdown().await;
             client.expect(outcome).await;
         }
@@ -144,7 +145,7 @@ async fn active_connections_go_to_the_client_alone() {
     for target in targets {
         client.dialog(&[(&target, "200 "), ("RETR f", "150 ")]).await;
         let (tcp, _) = socket.accept().await.unwrap();
-        let (mut data, mut content) = (client.tls.connect(server_name(), tcp).await.unwrap(), Vec::new());
+        let (mut data, mut content) = (client.secured(tcp).await, Vec::new());
         data.read_to_end(&mut content).await.unwrap();
         client.expect("226 ").await;
         assert_eq!(content, b"active");

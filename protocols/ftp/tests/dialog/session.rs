@@ -1,6 +1,7 @@
 //! The control connection: TLS, log-in, folders and names, facts, limits.
 
 use auth::Cleartext;
+use dialog::Spoken;
 use protocol::Closed;
 
 use crate::client::Client;

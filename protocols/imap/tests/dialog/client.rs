@@ -6,75 +6,33 @@
 //! name stands, also in later commands.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
 
+use dialog::{Connection, Served};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use protocol::{Closed, Conn, Ends, Listener, PassivePorts, Services, Shutdown, ShutdownTrigger, TlsMode, TlsService};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use protocol::Closed;
 
 use crate::pattern;
 use crate::world::World;
 
-/// A byte stream with or without TLS.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
-
 /// One connection to a server of its own.
 pub(crate) struct Client {
-    wire: Option<Box<dyn Wire>>,
-    input: Vec<u8>,
+    connection: Connection,
     /// How many octets came.
     pub(crate) received: usize,
     deflate: Option<(Compress, Decompress)>,
     tag: u32,
     words: HashMap<String, String>,
     pub(crate) greeting: String,
-    pub(crate) stop: ShutdownTrigger,
-    served: JoinHandle<Closed>,
-    certificate: CertificateDer<'static>,
 }
 
 impl Client {
     /// Connects in the clear with a configuration, and reads the greeting.
     pub(crate) async fn connect(world: &World, config: &str) -> Client {
-        let services =
-            Services { auth: world.authority.clone(), hostname: "imap.example.org".into(), listeners: Arc::default() };
-        let module =
-            (imap::MODULE.build)(config.parse().unwrap(), services).map_err(|error| error.to_string()).unwrap();
-        let (certificate, tls) = certificate();
-        let listener = Arc::new(Listener {
-            name: "imap".to_owned(),
-            protocol: "imap",
-            mode: TlsMode::Starttls,
-            tls: Some(tls),
-            passive: PassivePorts::new(1..=1),
-        });
-        let (stop, shutdown) = Shutdown::channel();
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let served = tokio::spawn(async move {
-            let (tcp, _) = socket.accept().await.unwrap();
-            let ends = Ends::of(&tcp).unwrap();
-            let conn = Conn::open(tcp, ends, listener, shutdown, Box::new(())).await.unwrap();
-            module.serve(conn).await
-        });
-        let wire: Box<dyn Wire> = Box::new(TcpStream::connect(address).await.unwrap());
-        let mut client = Client {
-            wire: Some(wire),
-            input: Vec::new(),
-            received: 0,
-            deflate: None,
-            tag: 0,
-            words: HashMap::new(),
-            greeting: String::new(),
-            stop,
-            served,
-            certificate,
-        };
+        let (module, hostname, tls) = (&imap::MODULE, "imap.example.org", &rustls::version::TLS13);
+        let connection = Connection::open(world, Served { module, protocol: "imap", hostname, config, tls }).await;
+        let (words, greeting) = (HashMap::new(), String::new());
+        let mut client = Client { connection, received: 0, deflate: None, tag: 0, words, greeting };
         client.greeting = client.response().await;
         client
     }
@@ -101,13 +59,7 @@ impl Client {
     /// STARTTLS with its handshake.
     pub(crate) async fn start_tls(&mut self) {
         self.script("> STARTTLS\nOK ...").await;
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let name = ServerName::try_from("imap.example.org").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let secured = connector.connect(name, self.wire.take().unwrap()).await.unwrap();
-        self.wire = Some(Box::new(secured));
+        self.secure().await;
     }
 
     /// Speaks a script.
@@ -191,7 +143,7 @@ impl Client {
             compress.compress_vec(&octets, &mut out, FlushCompress::Sync).unwrap();
             octets = out;
         }
-        self.wire.as_mut().unwrap().write_all(&octets).await.unwrap();
+        self.connection.send(octets).await;
     }
 
     /// The next response with its literals, without its last CRLF; `^` is a CRLF within.
@@ -206,8 +158,7 @@ impl Client {
                     self.need(from).await;
                     continue;
                 }
-                let rest = self.input.split_off(from);
-                let mut response = std::mem::replace(&mut self.input, rest);
+                let mut response = self.taken(from);
                 response.truncate(from - 2);
                 return String::from_utf8_lossy(&response).replace("\r\n", "^");
             }
@@ -217,42 +168,44 @@ impl Client {
 
     async fn need(&mut self, count: usize) {
         while self.input.len() < count {
-            let mut octets = Vec::new();
-            let read = self.wire.as_mut().unwrap().read_buf(&mut octets);
-            let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("a response in time");
-            assert_ne!(read.unwrap(), 0, "a response, not the end behind {:?}", String::from_utf8_lossy(&self.input));
+            let octets = self.more().await;
             self.received += octets.len();
             self.take(&octets);
         }
     }
 
     fn take(&mut self, octets: &[u8]) {
-        let Some((_, decompress)) = &mut self.deflate else { return self.input.extend_from_slice(octets) };
+        let input = &mut self.connection.input;
+        let Some((_, decompress)) = &mut self.deflate else { return input.extend_from_slice(octets) };
         let begun = decompress.total_in();
         loop {
-            self.input.reserve(64 << 10);
+            input.reserve(64 << 10);
             let taken = (decompress.total_in() - begun) as usize;
-            decompress.decompress_vec(&octets[taken..], &mut self.input, FlushDecompress::Sync).unwrap();
+            decompress.decompress_vec(&octets[taken..], input, FlushDecompress::Sync).unwrap();
             // A buffer that is full may not have had room for all.
-            if self.input.len() < self.input.capacity() {
+            if input.len() < input.capacity() {
                 return;
             }
         }
     }
 
-    /// Whether nothing is said for a moment.
-    pub(crate) async fn is_silent(&mut self) -> bool {
-        let read = self.wire.as_mut().unwrap().read_buf(&mut self.input);
-        let _ = tokio::time::timeout(Duration::from_millis(300), read).await;
-        self.input.is_empty()
+    /// As [`Connection::ended`].
+    pub(crate) async fn ended(self) -> Closed {
+        self.connection.ended().await
     }
+}
 
-    /// Whether the server closes now, with nothing more to say; and why.
-    pub(crate) async fn ended(mut self) -> Closed {
-        // A reset is an end too: octets of ours were left unread.
-        let _ = self.wire.as_mut().unwrap().read_to_end(&mut self.input).await;
-        assert_eq!(String::from_utf8_lossy(&self.input), "", "nothing more is said");
-        self.served.await.unwrap()
+impl Deref for Client {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 }
 
@@ -260,12 +213,4 @@ impl Client {
 fn literal(line: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('}')?;
     text.rsplit_once('{')?.1.parse().ok()
-}
-
-fn certificate() -> (CertificateDer<'static>, TlsService) {
-    let made = rcgen::generate_simple_self_signed(["imap.example.org".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let certificate = made.cert.der().clone();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.clone()], key);
-    (certificate, TlsService::new(Arc::new(config.unwrap()), protocol::Resumption::Service))
 }

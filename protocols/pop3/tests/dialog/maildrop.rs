@@ -1,5 +1,6 @@
 //! After the log-in: messages, marks, removal, the lock.
 
+use dialog::Spoken;
 use protocol::Closed;
 
 use crate::client::Client;

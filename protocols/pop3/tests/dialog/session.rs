@@ -1,5 +1,6 @@
 //! Before the log-in and around it: TLS, credentials, states, limits.
 
+use dialog::Spoken;
 use std::time::Duration;
 
 use protocol::Closed;

@@ -1,42 +1,19 @@
 //! A store of its own for each test: accounts with mail, and a look at what is stored.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Deref;
 
-use auth::{Authority, Secret};
 use bytes::Bytes;
-use storage::{Actor, Mail, NewAccount, Options, Role, Scope, Store};
-use tempfile::TempDir;
+use storage::{Actor, Mail};
 
 /// The store and who decides over it; gone with the test.
-pub(crate) struct World {
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) store: Store,
-    _folder: TempDir,
-}
+pub(crate) struct World(dialog::World);
 
 impl World {
     /// alice, bob, and reader, whose app password `only-for-reading` may read alone.
     pub(crate) async fn new() -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().to_owned();
-        let store = Store::open(Options::embedded(data)).await.unwrap();
-        // Cheap passwords: what they cost is not tested here.
-        let config = auth::Config { argon2_memory: 64, argon2_passes: 1, ..auth::Config::default() };
-        let authority = Authority::new(store.clone(), config, Duration::from_secs(60)).unwrap();
-        let actor = Actor::command_line();
-        store.add_domain(&actor, "example.org").await.unwrap();
-        for name in ["alice", "bob", "reader"] {
-            let verifier = authority.verifier(name, Secret::new(format!("secret-of-{name}"))).await.unwrap();
-            let new = NewAccount { name: name.to_owned(), role: Role::User, quota: None, verifier: Some(verifier) };
-            store.add_account(&actor, new).await.unwrap();
-        }
-        let reader = store.account("reader").await.unwrap().unwrap();
-        let (text, scope) =
-            (Secret::new("only-for-reading".into()), Scope { protocols: vec![], read_only: true, expires: None });
-        let new = authority.app_password(&reader, &text, "phone".into(), scope).await.unwrap();
-        store.add_app_password(&actor, "reader", new).await.unwrap();
-        World { authority, store, _folder: folder }
+        let world = dialog::World::new(&[("alice", None), ("bob", None), ("reader", None)]).await;
+        world.read_only("reader", "only-for-reading").await;
+        World(world)
     }
 
     /// The mail of an account, as its owner has it by another protocol.
@@ -68,15 +45,12 @@ impl World {
     pub(crate) async fn remove(&self, uid: u32) {
         self.mail("alice").await.open("INBOX").await.unwrap().remove(vec![(uid, uid)]).await.unwrap();
     }
+}
 
-    /// How many records of an action with an outcome the audit log holds.
-    pub(crate) async fn records(&self, action: &str, outcome: &str) -> usize {
-        let filter = storage::audit::Filter {
-            action: Some(action.to_owned()),
-            outcome: Some(outcome.to_owned()),
-            limit: 1000,
-            ..storage::audit::Filter::default()
-        };
-        self.store.audit(filter).await.unwrap().len()
+impl Deref for World {
+    type Target = dialog::World;
+
+    fn deref(&self) -> &dialog::World {
+        &self.0
     }
 }

@@ -7,6 +7,7 @@ mod world;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dialog::Spoken;
 use protocol::Closed;
 
 use client::Client;
@@ -358,7 +359,7 @@ async fn scram_is_carried_line_by_line_and_its_faults_are_told_apart() {
 #[tokio::test]
 async fn an_app_password_that_may_only_read_sends_nothing() {
     let world = World::new().await;
-    world.read_only("abcd-efgh-jkmn").await;
+    world.read_only("alice", "abcd-efgh-jkmn").await;
     let mut client = Client::connect(&world, "submission").await;
     client.start_tls().await;
     let response = STANDARD.encode("\0alice\0abcdefghjkmn");
