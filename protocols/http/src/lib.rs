@@ -6,6 +6,7 @@ mod body;
 mod codec;
 mod commands;
 mod config;
+mod linger;
 mod ops;
 mod reply;
 mod session;

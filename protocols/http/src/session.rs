@@ -20,6 +20,7 @@ use protocol::{BoxFuture, Closed, Conn, Protocol, Services, Shutdown, TlsMode};
 use crate::body::Body;
 use crate::commands::Place;
 use crate::config::Config;
+use crate::linger::Lent;
 use crate::ops::setup::Offers;
 use crate::ops::{dav, plain, portal, setup, site};
 use crate::reply::Refusal;
@@ -91,6 +92,7 @@ async fn serve(server: Arc<Server>, conn: Conn) -> Closed {
     let (header_timeout, idle) = (server.config.header_timeout(), server.config.idle_timeout());
     let link = Arc::new(Link { server, peer, plain, activity: activity.clone() });
     let service = service_fn(move |request| handle(link.clone(), request));
+    let (stream, owner) = Lent::new(stream);
     let stream = TokioIo::new(stream);
     let closed = if h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -116,6 +118,7 @@ async fn serve(server: Arc<Server>, conn: Conn) -> Closed {
             .max_buf_size(256 << 10);
         drive(builder.serve_connection(stream, service), stop, activity, idle).await
     };
+    owner.linger().await;
     drop(place);
     closed
 }

@@ -9,17 +9,19 @@ use storage::{Content, ContentReader, Error};
 
 /// How much longer than the names asked for the start of a field may be before it is none of them.
 const SLACK: usize = 256;
+/// Up to so many names are compared one by one.
+const FEW: usize = 32;
 
 /// What is let through.
 #[derive(Clone)]
-pub(super) enum Filter {
+pub(super) enum Filter<'a> {
     /// What a transfer encoding stands for.
     Decoded(TransferDecoder),
     /// Some fields of a header.
-    Fields(Fields),
+    Fields(Fields<'a>),
 }
 
-impl Filter {
+impl Filter<'_> {
     fn take(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
         match self {
             Filter::Decoded(decoder) => decoder.decode(piece, last, out),
@@ -36,17 +38,17 @@ impl Filter {
 }
 
 /// A range of a content behind a filter.
-pub(super) struct Filtered {
+pub(super) struct Filtered<'a> {
     reader: ContentReader,
-    filter: Filter,
+    filter: Filter<'a>,
     /// Where the next piece begins.
     at: u64,
     piece: Vec<u8>,
     ended: bool,
 }
 
-impl Filtered {
-    pub(super) fn new(content: &Content, range: Range<u64>, filter: Filter) -> Filtered {
+impl<'a> Filtered<'a> {
+    pub(super) fn new(content: &Content, range: Range<u64>, filter: Filter<'a>) -> Filtered<'a> {
         Filtered { reader: content.reader(range), filter, at: 0, piece: Vec::new(), ended: false }
     }
 
@@ -65,9 +67,10 @@ impl Filtered {
 
 /// The fields of a header that are named, or are not named, with the empty line behind them.
 #[derive(Clone)]
-pub(super) struct Fields {
-    /// In small letters.
-    names: HashSet<Vec<u8>>,
+pub(super) struct Fields<'a> {
+    names: &'a [String],
+    /// The same in small letters, when they are many.
+    many: Option<HashSet<Vec<u8>>>,
     named: bool,
     /// How long the start of a line is at most before it is decided on.
     most: usize,
@@ -79,11 +82,20 @@ pub(super) struct Fields {
     ended: bool,
 }
 
-impl Fields {
-    pub(super) fn new(names: &[String], named: bool) -> Fields {
+impl<'a> Fields<'a> {
+    pub(super) fn new(names: &'a [String], named: bool) -> Fields<'a> {
         let most = names.iter().map(String::len).max().unwrap_or(0) + SLACK;
-        let names = names.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
-        Fields { names, named, most, start: Vec::new(), inside: false, taking: false, ended: false }
+        let small = || names.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect();
+        let many = (names.len() > FEW).then(small);
+        Fields { names, many, named, most, start: Vec::new(), inside: false, taking: false, ended: false }
+    }
+
+    fn is_asked_for(&self, name: &[u8]) -> bool {
+        let among = match &self.many {
+            Some(many) => many.contains(&name.to_ascii_lowercase()),
+            None => self.names.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name)),
+        };
+        among == self.named
     }
 
     fn take(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
@@ -100,34 +112,37 @@ impl Fields {
                 self.inside = !whole;
                 continue;
             }
+            if whole && self.start.is_empty() {
+                self.decide(line, out);
+                continue;
+            }
             self.start.extend_from_slice(line);
             if whole || self.start.len() > self.most {
-                self.decide(out);
+                let start = std::mem::take(&mut self.start);
+                self.decide(&start, out);
                 self.inside = !whole;
             }
         }
         if last {
-            self.decide(out);
+            let start = std::mem::take(&mut self.start);
+            self.decide(&start, out);
             out.extend_from_slice(b"\r\n");
         }
     }
 
-    /// Decides on the line whose start has come.
-    fn decide(&mut self, out: &mut Vec<u8>) {
-        let mut line = std::mem::take(&mut self.start);
+    /// Decides on a line of which all or the start is here.
+    fn decide(&mut self, line: &[u8], out: &mut Vec<u8>) {
         if line == b"\r\n" || line == b"\n" {
             self.ended = true;
             return;
         }
         if line.first().is_some_and(|first| !matches!(first, b' ' | b'\t')) {
-            let name = memchr::memchr(b':', &line).map_or(&line[..0], |colon| line[..colon].trim_ascii_end());
-            self.taking = self.names.contains(&name.to_ascii_lowercase()) == self.named;
+            let name = memchr::memchr(b':', line).map_or(&line[..0], |colon| line[..colon].trim_ascii_end());
+            self.taking = self.is_asked_for(name);
         }
         if self.taking {
-            out.extend_from_slice(&line);
+            out.extend_from_slice(line);
         }
-        line.clear();
-        self.start = line;
     }
 }
 
@@ -139,8 +154,9 @@ mod tests {
     fn fields_are_chosen_with_their_continuations() {
         let long = format!("X: {}\r\n {0}\r\n", "y".repeat(2000));
         let header = format!("From: a\r\n{long}Subject: b\r\n c\r\nno colon\r\nsubject : e\r\n\r\nSubject: f\r\n");
-        let chosen = |names: &str, named, size| {
-            let mut filter = Fields::new(&[names.to_owned()], named);
+        let chosen = |name: &str, named, size| {
+            let names = if size % 2 == 0 { vec![name.to_owned()] } else { vec![name.to_owned(); FEW + 1] };
+            let mut filter = Fields::new(&names, named);
             let mut out = Vec::new();
             header.as_bytes().chunks(size).for_each(|piece| filter.take(piece, false, &mut out));
             filter.take(b"", true, &mut out);

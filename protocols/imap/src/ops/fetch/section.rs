@@ -22,11 +22,11 @@ pub(super) struct Source<'a> {
 }
 
 /// What a section is made of.
-enum Piece {
+enum Piece<'a> {
     /// A range of the message.
     Stored(Content, Range<u64>),
     /// What a filter lets through of a range of the message.
-    Filtered(Content, Range<u64>, Filter),
+    Filtered(Content, Range<u64>, Filter<'a>),
     /// What is in memory already.
     Known(Vec<u8>),
     /// There is no such part.
@@ -132,7 +132,7 @@ fn put_known(wire: &mut Wire, section: &Section, octets: &[u8]) {
     wire.out.extend_from_slice(octets);
 }
 
-async fn size(piece: Piece) -> Result<u64, Error> {
+async fn size(piece: Piece<'_>) -> Result<u64, Error> {
     Ok(match piece {
         Piece::Stored(_, range) => range.end - range.start,
         Piece::Filtered(content, range, filter) => measure(&content, range, filter, &(0..u64::MAX)).await?.size,
@@ -149,7 +149,12 @@ struct Measure {
     nul: bool,
 }
 
-async fn measure(content: &Content, range: Range<u64>, filter: Filter, wanted: &Range<u64>) -> Result<Measure, Error> {
+async fn measure(
+    content: &Content,
+    range: Range<u64>,
+    filter: Filter<'_>,
+    wanted: &Range<u64>,
+) -> Result<Measure, Error> {
     let (mut filtered, mut measure) = (Filtered::new(content, range, filter), Measure { size: 0, nul: false });
     while measure.size < wanted.end
         && let Some((from, octets)) = filtered.next().await?
@@ -213,7 +218,7 @@ impl Source<'_> {
     }
 
     /// What a section is made of.
-    async fn piece(&self, section: &Section) -> Result<Piece, Error> {
+    async fn piece<'a>(&self, section: &'a Section) -> Result<Piece<'a>, Error> {
         if section.part.is_empty() {
             return self.of_message(&section.text).await;
         }
@@ -232,7 +237,7 @@ impl Source<'_> {
         })
     }
 
-    async fn of_message(&self, text: &SectionText) -> Result<Piece, Error> {
+    async fn of_message<'a>(&self, text: &'a SectionText) -> Result<Piece<'a>, Error> {
         Ok(match text {
             SectionText::All => Piece::Stored(self.content()?, 0..u64::from(self.reading.message.size)),
             SectionText::Text => match self.structure.as_ref().and_then(|structure| structure.parts.first()) {
@@ -249,7 +254,7 @@ impl Source<'_> {
     }
 
     /// A part without its transfer encoding (RFC 3516 §4.3).
-    fn decoded(&self, part: &Part) -> Result<Piece, Error> {
+    fn decoded(&self, part: &Part) -> Result<Piece<'static>, Error> {
         Ok(match TransferDecoder::new(part.encoding_or_default()) {
             Some(decoder) if decoder.is_plain() => self.stored(part.body())?,
             Some(decoder) => Piece::Filtered(self.content()?, wide(part.body()), Filter::Decoded(decoder)),
@@ -270,7 +275,7 @@ impl Source<'_> {
         structure.and_then(|structure| structure.parts.first().map(Part::header)).ok_or(Error::NotFound)
     }
 
-    fn stored(&self, range: Range<usize>) -> Result<Piece, Error> {
+    fn stored(&self, range: Range<usize>) -> Result<Piece<'static>, Error> {
         Ok(Piece::Stored(self.content()?, wide(range)))
     }
 
@@ -280,7 +285,7 @@ impl Source<'_> {
 }
 
 /// A header, or those of its fields that are asked for.
-fn of_header(text: &SectionText, content: Content, header: Range<usize>) -> Piece {
+fn of_header(text: &SectionText, content: Content, header: Range<usize>) -> Piece<'_> {
     match fields(text) {
         Some(filter) => Piece::Filtered(content, wide(header), filter),
         None => Piece::Stored(content, wide(header)),
@@ -288,7 +293,7 @@ fn of_header(text: &SectionText, content: Content, header: Range<usize>) -> Piec
 }
 
 /// What lets the fields through that are asked for; `None` for all.
-fn fields(text: &SectionText) -> Option<Filter> {
+fn fields(text: &SectionText) -> Option<Filter<'_>> {
     match text {
         SectionText::HeaderFields(names) => Some(Filter::Fields(Fields::new(names, true))),
         SectionText::HeaderFieldsNot(names) => Some(Filter::Fields(Fields::new(names, false))),
