@@ -31,7 +31,7 @@ impl Filter<'_> {
 
     /// What it lets through of what is in memory.
     pub(super) fn all(mut self, octets: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(octets.len().min(2048));
         self.take(octets, true, &mut out);
         out
     }
