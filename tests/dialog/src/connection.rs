@@ -159,17 +159,17 @@ impl Connection {
     }
 
     /// Whether the server closes now, with nothing more to say; and why.
-    pub async fn ended(mut self) -> Closed {
+    pub async fn ended(&mut self) -> Closed {
         // A reset is an end too: octets of ours were left unread.
         let _ = self.wire.as_mut().unwrap().read_to_end(&mut self.input).await;
         assert_eq!(String::from_utf8_lossy(&self.input), "", "nothing more is said");
-        self.served.await.unwrap()
+        (&mut self.served).await.unwrap()
     }
 
     /// Closes without a word.
-    pub async fn vanish(mut self) -> Closed {
+    pub async fn vanish(&mut self) -> Closed {
         drop(self.wire.take());
-        self.served.await.unwrap()
+        (&mut self.served).await.unwrap()
     }
 }
 

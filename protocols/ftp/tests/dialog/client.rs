@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 
 use dialog::{Connection, Served, Spoken, Wire};
-use protocol::Closed;
 use rustls::SupportedProtocolVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,16 +80,6 @@ impl Client {
         data.read_to_end(&mut content).await.unwrap();
         self.expect("226 ").await;
         content
-    }
-
-    /// As [`Connection::ended`].
-    pub(crate) async fn ended(self) -> Closed {
-        self.0.ended().await
-    }
-
-    /// As [`Connection::vanish`].
-    pub(crate) async fn vanish(self) -> Closed {
-        self.0.vanish().await
     }
 }
 

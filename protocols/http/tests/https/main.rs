@@ -192,3 +192,14 @@ async fn requests_with_two_meanings_are_refused() {
     let reply = server.raw(&format!("POST /login HTTP/1.1\r\n{host}{both}\r\n0\r\n\r\n{hidden}")).await;
     assert_eq!(reply.text.matches("HTTP/1.1 ").count(), 1, "what follows is not taken for a request: {}", reply.text);
 }
+
+/// RFC 9112 §9.6: a connection that is closed while the client still speaks must not lose what was answered.
+#[tokio::test]
+async fn an_answer_arrives_though_the_client_speaks_on() {
+    let server = Server::start().await;
+    let content = vec![b'x'; 700_000];
+    assert_eq!(server.put("large", &content, "").await.status, 201);
+    let head = format!("GET /dav/large HTTP/1.1\r\n{}", basic("alice", "the password"));
+    let answer = server.say_on(&head, &[b'y'; 10_000]).await.unwrap();
+    assert!(answer.ends_with(&content), "{} octets came", answer.len());
+}

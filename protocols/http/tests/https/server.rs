@@ -120,6 +120,22 @@ impl Server {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
+    /// Says more than is answered, and listens to the answer late.
+    pub(crate) async fn say_on(&self, head: &str, more: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut stream = self.connect().await;
+        let head = format!("{head}Host: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let _ = stream.write_all(more).await;
+            let _ = stream.flush().await;
+        }
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
+        read.expect("the server closes").map(|_| answer)
+    }
+
     /// A request of alice's for a path under `/dav`.
     pub(crate) async fn dav(&self, method: &str, path: &str, more: &str) -> Reply {
         let log_in = basic("alice", "the password");

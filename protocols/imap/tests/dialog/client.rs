@@ -10,7 +10,6 @@ use std::ops::{Deref, DerefMut};
 
 use dialog::{Connection, Served};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use protocol::Closed;
 
 use crate::pattern;
 use crate::world::World;
@@ -187,11 +186,6 @@ impl Client {
                 return;
             }
         }
-    }
-
-    /// As [`Connection::ended`].
-    pub(crate) async fn ended(self) -> Closed {
-        self.connection.ended().await
     }
 }
 

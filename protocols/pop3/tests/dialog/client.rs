@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 
 use dialog::{Connection, Served, Spoken};
-use protocol::Closed;
 
 use crate::world::World;
 
@@ -53,16 +52,6 @@ impl Client {
         self.input.splice(0..0, *b"\r\n");
         let octets = self.until(b"\r\n.\r\n").await;
         String::from_utf8(octets[2..].to_vec()).unwrap().strip_suffix(".\r\n").unwrap_or_default().to_owned()
-    }
-
-    /// As [`Connection::ended`].
-    pub(crate) async fn ended(self) -> Closed {
-        self.0.ended().await
-    }
-
-    /// As [`Connection::vanish`].
-    pub(crate) async fn vanish(self) -> Closed {
-        self.0.vanish().await
     }
 }
 

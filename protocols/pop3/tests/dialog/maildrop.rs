@@ -154,7 +154,7 @@ async fn a_maildrop_is_locked_by_one_session() {
     second.dialog(&[("STAT", "-ERR Log in first"), ("USER bob", "+OK"), ("PASS secret-of-bob", "+OK")]).await;
     first.dialog(&[("STAT", "+OK 3"), ("QUIT", "+OK")]).await;
     // The lock is given up before the reply, so whoever hears it may come in.
-    let third = Client::logged_in(&world).await;
+    let mut third = Client::logged_in(&world).await;
     third.vanish().await;
     // A broken connection gives it up too.
     Client::logged_in(&world).await;
@@ -169,4 +169,29 @@ async fn who_may_only_read_is_told_at_once() {
     client.dialog(&[("DELE 1", "-ERR [SYS/PERM] This app password is read-only"), ("STAT", "+OK 1 14")]).await;
     client.dialog(&[("QUIT", "+OK Goodbye\r\n")]).await;
     assert_eq!(client.ended().await, Closed::Quit);
+}
+
+#[tokio::test]
+async fn who_takes_one_after_the_other_gets_each_as_it_is() {
+    let world = World::new().await;
+    // More than are brought at once, more octets than are, and one that is kept elsewhere.
+    let message = |number: usize| {
+        let filler = match number {
+            5 => 600_000,
+            20..24 => 100_000,
+            _ => number,
+        };
+        format!("Subject: {number}\r\n\r\n{}\r\n", "x".repeat(filler))
+    };
+    for number in 1..=40 {
+        world.put(message(number).as_bytes()).await;
+    }
+    let mut client = Client::logged_in(&world).await;
+    for number in (1..=12).chain(9..=18).chain([40, 2, 3]).chain(19..=30) {
+        assert_eq!(client.lines(&format!("RETR {number}")).await, message(number), "{number}");
+    }
+    world.remove(31).await;
+    world.remove(33).await;
+    assert_eq!(client.lines("TOP 32 0").await, "Subject: 32\r\n\r\n");
+    assert_eq!(client.lines("RETR 34").await, message(34));
 }

@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 
 use dialog::{Connection, Served, Spoken};
-use protocol::Closed;
 
 use crate::world::World;
 
@@ -38,16 +37,6 @@ impl Client {
             .dialog(&[("EHLO client.example", "250-"), ("AUTH PLAIN AGFsaWNlAHNlY3JldC1vZi1hbGljZQ==", "235 2.7.0 ")])
             .await;
         client
-    }
-
-    /// As [`Connection::ended`].
-    pub(crate) async fn ended(self) -> Closed {
-        self.0.ended().await
-    }
-
-    /// As [`Connection::vanish`].
-    pub(crate) async fn vanish(self) -> Closed {
-        self.0.vanish().await
     }
 }
 
