@@ -110,7 +110,7 @@ impl Connection {
 
     /// Whatever comes next, which is not the end.
     pub async fn more(&mut self) -> Vec<u8> {
-        let mut octets = Vec::new();
+        let mut octets = Vec::with_capacity(64 << 10);
         let read = self.wire.as_mut().unwrap().read_buf(&mut octets);
         let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer in time");
         assert_ne!(read.unwrap(), 0, "an answer, not the end behind {:?}", String::from_utf8_lossy(&self.input));
