@@ -177,12 +177,13 @@ impl Client {
         let input = &mut self.connection.input;
         let Some((_, decompress)) = &mut self.deflate else { return input.extend_from_slice(octets) };
         let begun = decompress.total_in();
+        // Until it makes nothing more of it: it may hold back what did not fit into its window, with all octets taken.
         loop {
             input.reserve(64 << 10);
             let taken = (decompress.total_in() - begun) as usize;
+            let made = decompress.total_out();
             decompress.decompress_vec(&octets[taken..], input, FlushDecompress::Sync).unwrap();
-            // A buffer that is full may not have had room for all.
-            if input.len() < input.capacity() {
+            if decompress.total_out() == made {
                 return;
             }
         }
