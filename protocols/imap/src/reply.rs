@@ -1,6 +1,8 @@
 //! Responses: the one place that turns facts into the words of the protocol (RFC 9051 §7, RFC 5530).
 
 use std::borrow::Cow;
+use std::fmt;
+use std::io::Write;
 
 use auth::Denied;
 use protocol::{Broken, Closed, ReadError, Wire};
@@ -187,6 +189,12 @@ fn sentence(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Writes text, of which no string is made first.
+pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // A vector takes all that is written to it.
+    let _ = out.write_fmt(text);
 }
 
 /// Writes a string: quoted where that is possible, a literal otherwise (RFC 9051 §4.3).

@@ -72,7 +72,7 @@ CREATE TABLE blobs (
 );
 CREATE INDEX blobs_freed ON blobs (freed) WHERE freed IS NOT NULL;
 CREATE TABLE blob_data (                 -- apart, so that counting references does not rewrite the content
-    blob BIGINT PRIMARY KEY,
+    blob INTEGER PRIMARY KEY,
     data BYTEA  NOT NULL
 );
 
@@ -139,7 +139,7 @@ CREATE TABLE messages (                  -- narrow, since whole mailboxes are re
 ) WITHOUT ROWID;
 CREATE INDEX messages_modseq ON messages (mailbox, modseq);
 CREATE TABLE parsed (                    -- what is known of a message's content
-    blob      BIGINT PRIMARY KEY,
+    blob      INTEGER PRIMARY KEY,
     header    BYTEA,                     -- the header as it is, with the empty line; NULL for a very long one
     envelope  TEXT NOT NULL,             -- JSON
     structure TEXT NOT NULL,             -- JSON, the parts with their offsets

@@ -72,12 +72,13 @@ impl Mailbox {
             if wanted.ids { "JOIN blobs ON blobs.id = messages.blob" } else { "" },
         );
         let details = move |row: &Row<'_>| {
+            let text = |at, wanted| if wanted { row.text(at) } else { Ok(String::new()) };
             Ok(Details {
                 uid: row.int(0)? as u32,
                 header: if wanted.header { row.optional_bytes(1)? } else { None },
-                envelope: row.text(2)?,
-                structure: row.text(3)?,
-                preview: row.text(4)?,
+                envelope: text(2, wanted.envelope)?,
+                structure: text(3, wanted.structure)?,
+                preview: text(4, wanted.preview)?,
                 saved: Timestamp(row.int(5)?),
                 thread: row.int(6)?,
                 hash: if wanted.ids { row.bytes(7)? } else { Vec::new() },

@@ -12,9 +12,10 @@ use storage::message::{MessageEnvelope, Structure};
 use storage::{Content, Details, Error, FlagChange, Flags, Mailbox, Message, Wanted};
 use tokio::task::JoinHandle;
 
+use self::section::Asked;
 use crate::codec::sequence::compact;
-use crate::codec::{Item, Numbers, Section, SectionText};
-use crate::reply::{Reply, Untagged, date_time, put_string};
+use crate::codec::{Item, Numbers, SectionText};
+use crate::reply::{Reply, Untagged, date_time, put, put_string};
 use crate::selected::{Ranges, Selected};
 use crate::session::{Context, Outcome, enable_condstore, finish, gone};
 
@@ -96,7 +97,7 @@ async fn see(context: &mut Context<'_>, selected: &mut Selected, sent: Vec<u32>,
 
 /// What is to be written of each message, and what that needs.
 struct Plan {
-    items: Vec<Item>,
+    answers: Vec<Answer>,
     wanted: Wanted,
     /// Whether the content itself is needed.
     content: bool,
@@ -104,6 +105,14 @@ struct Plan {
     sees: bool,
     /// Whether it stood behind UID.
     uid: bool,
+}
+
+/// What is told of a message, in the order it was asked for.
+enum Answer {
+    /// What needs no content.
+    Known(Item),
+    /// A section of the content.
+    Section(Asked),
 }
 
 /// What could not be answered.
@@ -132,51 +141,41 @@ impl Reading<'_> {
 impl Plan {
     fn new(fetch: &Fetch, condstore: bool) -> Plan {
         let mut plan =
-            Plan { items: Vec::new(), wanted: Wanted::default(), content: false, sees: false, uid: fetch.uid };
+            Plan { answers: Vec::new(), wanted: Wanted::default(), content: false, sees: false, uid: fetch.uid };
         if fetch.uid && !fetch.items.contains(&Item::Uid) {
-            plan.items.push(Item::Uid);
+            plan.answers.push(Answer::Known(Item::Uid));
         }
         for item in &fetch.items {
-            let whole = |text, peek| Item::Section(Section { part: vec![], text, partial: None, peek, binary: false });
-            // What IMAP4rev1 has other names for keeps its name in the answer.
-            let stands_for = match item {
-                Item::Rfc822 => whole(SectionText::All, false),
-                Item::Rfc822Header => whole(SectionText::Header, true),
-                Item::Rfc822Text => whole(SectionText::Text, false),
-                other => other.clone(),
-            };
-            plan.need(&stands_for);
-            plan.items.push(item.clone());
+            plan.answer(item);
         }
-        if condstore && fetch.changed_since.is_some() && !plan.items.contains(&Item::ModSeq) {
-            plan.items.push(Item::ModSeq);
+        if condstore && fetch.changed_since.is_some() && !fetch.items.contains(&Item::ModSeq) {
+            plan.answers.push(Answer::Known(Item::ModSeq));
         }
         plan
     }
 
-    fn need(&mut self, item: &Item) {
+    fn answer(&mut self, item: &Item) {
+        if let Some(asked) = Asked::by(item) {
+            self.sees |= !asked.section.peek;
+            let whole = asked.section.part.is_empty();
+            match asked.section.text {
+                SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) if whole => {
+                    self.wanted.header = true;
+                }
+                SectionText::All if whole => self.content = true,
+                _ => (self.wanted.structure, self.content) = (true, true),
+            }
+            self.answers.push(Answer::Section(asked));
+            return;
+        }
         match item {
             Item::Envelope => self.wanted.envelope = true,
-            Item::Body | Item::BodyStructure => {
-                self.wanted.structure = true;
-            }
+            Item::Body | Item::BodyStructure => self.wanted.structure = true,
             Item::EmailId | Item::ThreadId | Item::SaveDate => self.wanted.ids = true,
             Item::Preview(_) => self.wanted.preview = true,
-            Item::BinarySize(_) => (self.wanted.structure, self.content) = (true, true),
-            Item::Section(section) => {
-                self.sees |= !section.peek;
-                let whole = section.part.is_empty();
-                match section.text {
-                    SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) if whole => {
-                        self.wanted.header = true;
-                    }
-                    SectionText::All if whole => self.content = true,
-                    _ => (self.wanted.structure, self.content) = (true, true),
-                }
-            }
-            Item::Uid | Item::Flags | Item::InternalDate | Item::Size | Item::ModSeq => {}
-            Item::Rfc822 | Item::Rfc822Header | Item::Rfc822Text => {}
+            _ => {}
         }
+        self.answers.push(Answer::Known(item.clone()));
     }
 
     /// Writes all messages of the ranges.
@@ -294,20 +293,24 @@ impl Plan {
             .filter(|_| self.wanted.structure)
             .and_then(|details| serde_json::from_str(&details.structure).ok());
         let source = section::Source { reading, content, structure };
+        let undecodable = |answer: &Answer| match answer {
+            Answer::Section(asked) => source.is_undecodable(&asked.section),
+            Answer::Known(_) => false,
+        };
         // Nothing of such a message is told: what is written already may be sent already.
-        if self.items.iter().any(|item| source.is_undecodable(item)) {
+        if self.answers.iter().any(undecodable) {
             return Ok(Missing::Encoding);
         }
-        context.wire.out.extend_from_slice(format!("* {number} FETCH (").as_bytes());
-        for (at, item) in self.items.iter().enumerate() {
+        put(&mut context.wire.out, format_args!("* {number} FETCH ("));
+        for (at, answer) in self.answers.iter().enumerate() {
             if at > 0 {
                 context.wire.out.push(b' ');
             }
-            match section::asked(item) {
-                Some((label, section)) => {
-                    section::put(context.wire, &source, &label, &section).await?;
+            match answer {
+                Answer::Section(asked) => section::put(context.wire, &source, asked).await?,
+                Answer::Known(item) => {
+                    put_known(&mut context.wire.out, context.user.enabled.utf8(), selected, item, &source);
                 }
-                None => self.put_known(&mut context.wire.out, context.user.enabled.utf8(), selected, item, &source),
             }
             // Items may be many and each as long as a header.
             context.wire.relieve().await?;
@@ -315,48 +318,48 @@ impl Plan {
         context.wire.out.extend_from_slice(b")\r\n");
         Ok(Missing::None)
     }
+}
 
-    /// Writes an item that needs no content.
-    fn put_known(&self, out: &mut Vec<u8>, utf8: bool, selected: &Selected, item: &Item, source: &section::Source<'_>) {
-        let (message, details) = (source.reading.message, source.reading.details);
-        match item {
-            Item::Uid => out.extend_from_slice(format!("UID {}", message.uid).as_bytes()),
-            Item::Flags => selected.put_flag_list(out, &selected.view.keywords, message),
-            Item::InternalDate => {
-                out.extend_from_slice(format!("INTERNALDATE {}", date_time(message.received)).as_bytes());
-            }
-            Item::Size => out.extend_from_slice(format!("RFC822.SIZE {}", message.size).as_bytes()),
-            Item::ModSeq => out.extend_from_slice(format!("MODSEQ ({})", message.modseq).as_bytes()),
-            Item::Envelope => {
-                let envelope: MessageEnvelope =
-                    details.and_then(|details| serde_json::from_str(&details.envelope).ok()).unwrap_or_default();
-                out.extend_from_slice(b"ENVELOPE ");
-                describe::put_envelope(out, &envelope, utf8);
-            }
-            Item::Body | Item::BodyStructure => {
-                let extended = *item == Item::BodyStructure;
-                out.extend_from_slice(if extended { b"BODYSTRUCTURE " } else { b"BODY " });
-                describe::put_structure(out, source.structure.as_ref(), extended, utf8);
-            }
-            Item::EmailId => {
-                let hash = details.map(|details| details.hash.as_slice()).unwrap_or_default();
-                out.extend_from_slice(format!("EMAILID ({})", email_id(hash)).as_bytes());
-            }
-            Item::ThreadId => {
-                let thread = details.map_or(0, |details| details.thread);
-                out.extend_from_slice(format!("THREADID ({})", thread_id(thread)).as_bytes());
-            }
-            Item::SaveDate => {
-                let saved = details.map(|details| details.saved).unwrap_or_default();
-                out.extend_from_slice(format!("SAVEDATE {}", date_time(saved)).as_bytes());
-            }
-            Item::Preview(_) => {
-                out.extend_from_slice(b"PREVIEW ");
-                let preview = details.map(|details| details.preview.as_bytes()).unwrap_or_default();
-                put_string(out, preview, utf8);
-            }
-            Item::Section(_) | Item::BinarySize(_) | Item::Rfc822 | Item::Rfc822Header | Item::Rfc822Text => {}
+/// Writes an item that needs no content.
+fn put_known(out: &mut Vec<u8>, utf8: bool, selected: &Selected, item: &Item, source: &section::Source<'_>) {
+    let (message, details) = (source.reading.message, source.reading.details);
+    match item {
+        Item::Uid => put(out, format_args!("UID {}", message.uid)),
+        Item::Flags => selected.put_flag_list(out, &selected.view.keywords, message),
+        Item::InternalDate => {
+            put(out, format_args!("INTERNALDATE {}", date_time(message.received)));
         }
+        Item::Size => put(out, format_args!("RFC822.SIZE {}", message.size)),
+        Item::ModSeq => put(out, format_args!("MODSEQ ({})", message.modseq)),
+        Item::Envelope => {
+            let envelope: MessageEnvelope =
+                details.and_then(|details| serde_json::from_str(&details.envelope).ok()).unwrap_or_default();
+            out.extend_from_slice(b"ENVELOPE ");
+            describe::put_envelope(out, &envelope, utf8);
+        }
+        Item::Body | Item::BodyStructure => {
+            let extended = *item == Item::BodyStructure;
+            out.extend_from_slice(if extended { b"BODYSTRUCTURE " } else { b"BODY " });
+            describe::put_structure(out, source.structure.as_ref(), extended, utf8);
+        }
+        Item::EmailId => {
+            let hash = details.map(|details| details.hash.as_slice()).unwrap_or_default();
+            put(out, format_args!("EMAILID ({})", email_id(hash)));
+        }
+        Item::ThreadId => {
+            let thread = details.map_or(0, |details| details.thread);
+            put(out, format_args!("THREADID ({})", thread_id(thread)));
+        }
+        Item::SaveDate => {
+            let saved = details.map(|details| details.saved).unwrap_or_default();
+            put(out, format_args!("SAVEDATE {}", date_time(saved)));
+        }
+        Item::Preview(_) => {
+            out.extend_from_slice(b"PREVIEW ");
+            let preview = details.map(|details| details.preview.as_bytes()).unwrap_or_default();
+            put_string(out, preview, utf8);
+        }
+        Item::Section(_) | Item::BinarySize(_) | Item::Rfc822 | Item::Rfc822Header | Item::Rfc822Text => {}
     }
 }
 

@@ -1,6 +1,5 @@
 //! BODY[...] and BINARY[...]: parts of a message's content, streamed where they are large.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use protocol::{ReadError, Wire};
@@ -10,6 +9,7 @@ use storage::{Content, Error, Wanted};
 use super::Reading;
 use super::filter::{Fields, Filter, Filtered};
 use crate::codec::{Item, Section, SectionText};
+use crate::reply;
 
 /// What a filter is given at once, in memory.
 const AT_ONCE: u64 = 256 << 10;
@@ -27,26 +27,40 @@ enum Piece<'a> {
     Stored(Content, Range<u64>),
     /// What a filter lets through of a range of the message.
     Filtered(Content, Range<u64>, Filter<'a>),
-    /// What is in memory already.
-    Known(Vec<u8>),
+    /// A header in memory.
+    Header(&'a [u8]),
+    /// What a filter lets through of a header in memory.
+    Fields(&'a [u8], Filter<'a>),
     /// There is no such part.
     Nothing,
 }
 
-/// The section that an item asks for, with the name it is answered under.
-pub(super) fn asked(item: &Item) -> Option<(String, Cow<'_, Section>)> {
-    let whole = |text| Cow::Owned(Section { part: vec![], text, partial: None, peek: true, binary: false });
-    match item {
-        Item::Section(section) => Some((label(section), Cow::Borrowed(section))),
-        Item::BinarySize(part) => {
-            let section =
-                Section { part: part.clone(), text: SectionText::All, partial: None, peek: true, binary: true };
-            Some((format!("BINARY.SIZE[{}]", numbers(part)), Cow::Owned(section)))
-        }
-        Item::Rfc822 => Some(("RFC822".into(), whole(SectionText::All))),
-        Item::Rfc822Header => Some(("RFC822.HEADER".into(), whole(SectionText::Header))),
-        Item::Rfc822Text => Some(("RFC822.TEXT".into(), whole(SectionText::Text))),
-        _ => None,
+/// What an item asks for of the content, and how that is answered.
+pub(super) struct Asked {
+    /// The name it is answered under.
+    label: String,
+    pub(super) section: Section,
+    /// Whether only its size is told.
+    size: bool,
+}
+
+impl Asked {
+    /// What an item asks for; `None` when it is nothing of the content.
+    pub(super) fn by(item: &Item) -> Option<Asked> {
+        let whole = |text, peek| Section { part: vec![], text, partial: None, peek, binary: false };
+        let asked = |label: String, section| Asked { label, section, size: false };
+        Some(match item {
+            Item::Section(section) => asked(label(section), section.clone()),
+            Item::BinarySize(part) => {
+                let section = Section { part: part.clone(), binary: true, ..whole(SectionText::All, true) };
+                Asked { size: true, ..asked(format!("BINARY.SIZE[{}]", numbers(part)), section) }
+            }
+            // What IMAP4rev1 has other names for keeps its name in the answer.
+            Item::Rfc822 => asked("RFC822".into(), whole(SectionText::All, false)),
+            Item::Rfc822Header => asked("RFC822.HEADER".into(), whole(SectionText::Header, true)),
+            Item::Rfc822Text => asked("RFC822.TEXT".into(), whole(SectionText::Text, false)),
+            _ => return None,
+        })
     }
 }
 
@@ -82,26 +96,28 @@ fn label(section: &Section) -> String {
 }
 
 /// Writes a section under its name. A content that cannot be read ends the connection: the response is begun.
-pub(super) async fn put(wire: &mut Wire, source: &Source<'_>, label: &str, section: &Section) -> Result<(), ReadError> {
+pub(super) async fn put(wire: &mut Wire, source: &Source<'_>, asked: &Asked) -> Result<(), ReadError> {
+    let section = &asked.section;
     let piece = source.piece(section).await.map_err(broke_off)?;
-    wire.out.extend_from_slice(label.as_bytes());
+    wire.out.extend_from_slice(asked.label.as_bytes());
     wire.out.push(b' ');
-    if label.starts_with("BINARY.SIZE") {
+    if asked.size {
         let size = size(piece).await.map_err(broke_off)?;
-        wire.out.extend_from_slice(size.to_string().as_bytes());
+        reply::put(&mut wire.out, format_args!("{size}"));
         return Ok(());
     }
     match piece {
         Piece::Nothing => wire.out.extend_from_slice(b"NIL"),
-        Piece::Known(octets) => put_known(wire, section, &octets),
+        Piece::Header(header) => put_known(&mut wire.out, section, |out| out.extend_from_slice(header)),
+        Piece::Fields(header, filter) => put_known(&mut wire.out, section, |out| filter.all(header, out)),
         Piece::Stored(content, range) => {
             let range = cut(section, range);
-            wire.out.extend_from_slice(format!("{{{}}}\r\n", range.end - range.start).as_bytes());
+            reply::put(&mut wire.out, format_args!("{{{}}}\r\n", range.end - range.start));
             copy(wire, &content, range).await?;
         }
         Piece::Filtered(content, range, filter) if range.end - range.start <= AT_ONCE => {
             let octets = content.read(range).await.map_err(broke_off)?;
-            put_known(wire, section, &filter.all(&octets));
+            put_known(&mut wire.out, section, |out| filter.all(&octets, out));
         }
         Piece::Filtered(content, range, filter) => {
             // Read twice: a literal's size is told before it.
@@ -109,7 +125,7 @@ pub(super) async fn put(wire: &mut Wire, source: &Source<'_>, label: &str, secti
             let measure = measure(&content, range.clone(), filter.clone(), &wanted).await.map_err(broke_off)?;
             let wanted = wanted.start.min(measure.size)..wanted.end.min(measure.size);
             let sign = if section.binary && measure.nul { "~" } else { "" };
-            wire.out.extend_from_slice(format!("{sign}{{{}}}\r\n", wanted.end - wanted.start).as_bytes());
+            reply::put(&mut wire.out, format_args!("{sign}{{{}}}\r\n", wanted.end - wanted.start));
             let mut filtered = Filtered::new(&content, range, filter);
             while let Some((from, octets)) = filtered.next().await.map_err(broke_off)? {
                 wire.out.extend_from_slice(within(octets, from, &wanted));
@@ -123,20 +139,24 @@ pub(super) async fn put(wire: &mut Wire, source: &Source<'_>, label: &str, secti
     Ok(())
 }
 
-/// Writes the literal of what is in memory.
-fn put_known(wire: &mut Wire, section: &Section, octets: &[u8]) {
-    let octets = within(octets, 0, &cut(section, 0..octets.len() as u64));
+/// Writes the literal of what is written into memory; its size goes before it afterwards.
+fn put_known(out: &mut Vec<u8>, section: &Section, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    let range = cut(section, 0..(out.len() - start) as u64);
+    out.truncate(start + range.end as usize);
     // A literal with NUL is only for BINARY (RFC 3516 §4.2).
+    let octets = &out[start + range.start as usize..];
     let sign = if section.binary && octets.contains(&0) { "~" } else { "" };
-    wire.out.extend_from_slice(format!("{sign}{{{}}}\r\n", octets.len()).as_bytes());
-    wire.out.extend_from_slice(octets);
+    let size = format!("{sign}{{{}}}\r\n", octets.len());
+    out.splice(start..start + range.start as usize, size.into_bytes());
 }
 
 async fn size(piece: Piece<'_>) -> Result<u64, Error> {
     Ok(match piece {
         Piece::Stored(_, range) => range.end - range.start,
         Piece::Filtered(content, range, filter) => measure(&content, range, filter, &(0..u64::MAX)).await?.size,
-        Piece::Known(octets) => octets.len() as u64,
+        Piece::Header(octets) | Piece::Fields(octets, _) => octets.len() as u64,
         Piece::Nothing => 0,
     })
 }
@@ -199,14 +219,10 @@ fn broke_off(error: Error) -> ReadError {
 }
 
 impl Source<'_> {
-    /// Whether an item asks for a part without its transfer encoding, and nobody knows that (RFC 3516 §4.3).
-    pub(super) fn is_undecodable(&self, item: &Item) -> bool {
-        let part = match item {
-            Item::BinarySize(part) => part,
-            Item::Section(section) if section.binary => &section.part,
-            _ => return false,
-        };
-        self.part(part).is_some_and(|part| TransferDecoder::new(part.encoding_or_default()).is_none())
+    /// Whether a part is asked for without its transfer encoding, and nobody knows that (RFC 3516 §4.3).
+    pub(super) fn is_undecodable(&self, section: &Section) -> bool {
+        let known = |part: &Part| TransferDecoder::new(part.encoding_or_default()).is_some();
+        section.binary && self.part(&section.part).is_some_and(|part| !known(part))
     }
 
     fn part(&self, numbers: &[u32]) -> Option<&Part> {
@@ -218,7 +234,7 @@ impl Source<'_> {
     }
 
     /// What a section is made of.
-    async fn piece<'a>(&self, section: &'a Section) -> Result<Piece<'a>, Error> {
+    async fn piece<'a>(&'a self, section: &'a Section) -> Result<Piece<'a>, Error> {
         if section.part.is_empty() {
             return self.of_message(&section.text).await;
         }
@@ -237,7 +253,7 @@ impl Source<'_> {
         })
     }
 
-    async fn of_message<'a>(&self, text: &'a SectionText) -> Result<Piece<'a>, Error> {
+    async fn of_message<'a>(&'a self, text: &'a SectionText) -> Result<Piece<'a>, Error> {
         Ok(match text {
             SectionText::All => Piece::Stored(self.content()?, 0..u64::from(self.reading.message.size)),
             SectionText::Text => match self.structure.as_ref().and_then(|structure| structure.parts.first()) {
@@ -246,7 +262,10 @@ impl Source<'_> {
             },
             SectionText::Mime => Piece::Nothing,
             text => match self.reading.details.and_then(|details| details.header.as_deref()) {
-                Some(header) => Piece::Known(fields(text).map_or(header.to_vec(), |filter| filter.all(header))),
+                Some(header) => match fields(text) {
+                    Some(filter) => Piece::Fields(header, filter),
+                    None => Piece::Header(header),
+                },
                 // A very long header is not kept apart.
                 None => of_header(text, self.reading.content().await?, self.header().await?),
             },
