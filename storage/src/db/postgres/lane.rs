@@ -378,15 +378,15 @@ impl Writer {
                     session.rollback();
                     Err(error)
                 }
-                Fate::Failed | Fate::Conflict => Ok(abort(session, Fate::Conflict)),
+                Fate::Failed | Fate::Conflict | Fate::Blocked => Ok(abort(session, Fate::Conflict)),
                 // Only a fault of ours could let two connections write to one chain: then the lock is taken anew.
-                Fate::Good | Fate::Blocked | Fate::Lost => Ok(abort(session, Fate::Lost)),
+                Fate::Good | Fate::Lost => Ok(abort(session, Fate::Lost)),
             };
         }
         if let Err(error) = session.commit() {
             return match session.fate() {
                 Fate::Lost if head != *before => Ok(End::Unsure(head)),
-                Fate::Conflict => Ok(End::Conflict),
+                Fate::Conflict | Fate::Blocked => Ok(End::Conflict),
                 Fate::Failed if batch.len() > 1 => Ok(End::Conflict),
                 _ => Err(error),
             };

@@ -25,6 +25,11 @@ use crate::error::with_causes;
 pub(super) const READ_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// How a read of several statements begins.
 pub(super) const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// How the first part that can be undone alone begins. It does not wait for long, whatever somebody else holds: that one
+/// may wait for what this transaction holds already, and PostgreSQL looks for such a circle only after a second.
+const FIRST_PART: &str = "SET LOCAL lock_timeout = '5ms'; SAVEPOINT part";
+/// How the next one begins.
+const NEXT_PART: &str = "RELEASE SAVEPOINT part; SAVEPOINT part";
 /// How long a server may take until a connection to it can be used.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How many statements a session keeps prepared.
@@ -39,7 +44,7 @@ pub(super) enum Fate {
     Failed,
     /// Somebody else was in the way; the same may succeed when it is run again.
     Conflict,
-    /// Somebody else holds an account, and the transaction may not wait for it.
+    /// Somebody else holds what this part of the transaction wants, and it may not wait for that.
     Blocked,
     /// The connection is gone or of no use any more.
     Lost,
@@ -143,15 +148,13 @@ impl Session {
         self.patient.set(true);
     }
 
-    /// Begins a part of the transaction that can be undone alone, with the next statement. It waits for nobody, since
-    /// others may wait for what the transaction holds already.
+    /// Begins a part of the transaction that can be undone alone, with the next statement.
     pub(super) fn begin_part(&self) {
         self.patient.set(false);
         self.carried.set(!self.sent.borrow().is_empty());
         // One that was not sent yet does for this part too.
         if self.begin.get().is_none() {
-            let part = if self.part.get() { "RELEASE SAVEPOINT part; SAVEPOINT part" } else { "SAVEPOINT part" };
-            self.begin.set(Some(part));
+            self.begin.set(Some(if self.part.get() { NEXT_PART } else { FIRST_PART }));
         }
     }
 
@@ -328,8 +331,9 @@ impl Session {
                 Ok(value)
             }
             Ok(Err(error)) => {
+                let blocked = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && !self.is_patient();
                 let (fate, error) = judge(&error, sql);
-                self.fate.set(fate);
+                self.fate.set(if blocked { Fate::Blocked } else { fate });
                 Err(error)
             }
             Err(_) => {
