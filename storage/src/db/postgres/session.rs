@@ -316,12 +316,16 @@ impl Session {
         let sent: Vec<Sent> = self.sent.take();
         let limited = async {
             tokio::time::timeout(self.limit, async {
-                let done = work.await;
-                // They were sent before, so they are answered before; the first that failed is the one to blame.
-                for sent in sent {
-                    sent.await?;
-                }
-                done
+                let sent = async {
+                    for sent in sent {
+                        sent.await?;
+                    }
+                    Ok(())
+                };
+                // They were sent before, so they are answered before, and nobody hears of `work` until somebody has
+                // taken all that is said of them; the first that failed is the one to blame.
+                let (sent, done) = tokio::join!(sent, work);
+                sent.and(done)
             })
             .await
         };
