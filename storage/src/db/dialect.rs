@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+#[cfg(doc)]
+use super::Read;
+
 /// Which engine speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -21,7 +24,9 @@ const DDL: [(&str, &str); 5] = [
         "CREATE VIRTUAL TABLE texts USING fts5 (
     header, body, content='', contentless_delete=1, detail=column, tokenize='ascii'
 );",
-        "CREATE TABLE texts (rowid BIGINT PRIMARY KEY, header TSVECTOR NOT NULL, body TSVECTOR NOT NULL);
+        // The words stand apart from the rows: a search looks at many rows, and never at their words.
+        "CREATE TABLE texts (rowid BIGINT PRIMARY KEY, header TSVECTOR NOT NULL, body TSVECTOR NOT NULL)
+         WITH (toast_tuple_target = 128);
          CREATE INDEX texts_header ON texts USING gin (header);
          CREATE INDEX texts_body ON texts USING gin (body);",
     ),
@@ -94,7 +99,7 @@ impl Dialect {
         }
     }
 
-    /// Finds the rows of `texts` that are as the query `$1` wants them, in one column or in any.
+    /// Finds the rows of `texts` that are as the query `$1` wants them, in one column or in any; for [`Read::numbers`].
     pub(crate) fn matching(self, column: Option<&str>) -> String {
         let condition = match (self, column) {
             // The column is in the query.
@@ -104,7 +109,19 @@ impl Dialect {
                 "(header @@ CAST($1 AS TEXT)::tsquery OR body @@ CAST($1 AS TEXT)::tsquery)".to_owned()
             }
         };
-        format!("SELECT rowid FROM texts WHERE {condition}")
+        match self {
+            Dialect::Sqlite => format!("SELECT rowid FROM texts WHERE {condition}"),
+            Dialect::Postgres => format!("SELECT array_agg(rowid) FROM texts WHERE {condition}"),
+        }
+    }
+
+    /// Makes [`Dialect::matching`] go by the index until the transaction ends. PostgreSQL's planner does not know what it
+    /// takes to fetch the words of a document, which it keeps apart from the row, and would rather look at each.
+    pub(crate) fn by_index(self) -> Option<&'static str> {
+        match self {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some("SET LOCAL enable_seqscan = off"),
+        }
     }
 
     /// A query for [`Dialect::matching`]: of each list one word. They consist of letters and digits.

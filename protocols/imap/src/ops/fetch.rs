@@ -21,6 +21,8 @@ use crate::session::{Context, Outcome, enable_condstore, finish, gone};
 
 /// How many messages are read at once.
 const BATCH: u32 = 200;
+/// How many batches are on their way or here at the most.
+const AHEAD: usize = 3;
 
 /// What FETCH asks for.
 pub(crate) struct Fetch {
@@ -186,13 +188,19 @@ impl Plan {
         ranges: &Ranges,
     ) -> Result<Missing, ReadError> {
         let mut missing = Missing::None;
-        let mut batches: VecDeque<(u32, u32)> = VecDeque::new();
-        for &(from, to) in ranges {
-            batches.extend((from..=to).step_by(BATCH as usize).map(|first| (first, to.min(first + BATCH - 1))));
-        }
-        let mut ahead = batches.front().and_then(|batch| self.read(selected, *batch));
-        while let Some(batch) = batches.pop_front() {
-            let details = match ahead.take() {
+        let steps = |&(from, to): &(u32, u32)| {
+            (from..=to).step_by(BATCH as usize).map(move |first| (first, to.min(first + BATCH - 1)))
+        };
+        let mut batches = ranges.iter().flat_map(steps);
+        let mut ahead = VecDeque::new();
+        loop {
+            while ahead.len() < AHEAD
+                && let Some(batch) = batches.next()
+            {
+                ahead.push_back((batch, self.read(selected, batch)));
+            }
+            let Some((batch, reading)) = ahead.pop_front() else { break };
+            let details = match reading {
                 Some(reading) => match reading.await {
                     Ok(Ok(details)) => Some(details),
                     Ok(Err(error)) => return Ok(Missing::Failed(Reply::from(&error))),
@@ -200,7 +208,6 @@ impl Plan {
                 },
                 None => None,
             };
-            ahead = batches.front().and_then(|batch| self.read(selected, *batch));
             let mut sent = Vec::new();
             let outcome = self.put_batch(context, selected, batch, details.as_deref(), &mut sent).await?;
             if self.sees && !selected.read_only && !sent.is_empty() {

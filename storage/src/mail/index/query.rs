@@ -91,7 +91,10 @@ fn search(
             Field::Text => None,
         };
         let query = tx.dialect().words(column, &lists);
-        found = tx.rows(&tx.dialect().matching(column), params![&query], |row| row.int(0).map(blob_at))?;
+        if let Some(sql) = tx.dialect().by_index() {
+            tx.execute(sql, &[])?;
+        }
+        found = tx.numbers(&tx.dialect().matching(column), params![&query])?.into_iter().map(blob_at).collect();
         found.sort_unstable();
     }
     let sql = "SELECT blob FROM documents WHERE account = $1 AND indexed <> 1 ORDER BY blob";
