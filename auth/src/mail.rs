@@ -1,6 +1,6 @@
-//! Who mail may be delivered to.
+//! Who mail may be delivered to, here and elsewhere.
 
-use storage::Target;
+use storage::{Manner, Notice, Onward, Queue, Target, Terms};
 
 use crate::authority::actor;
 use crate::{Authority, Peer, Principal, TraceId};
@@ -10,11 +10,20 @@ pub use storage::Delivery;
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
 const ADDRESS_MAX: usize = 254;
 
-/// An address that mail may be delivered to, with the accounts behind it. Only [`Authority::recipient`] makes one.
+/// An address that mail may be delivered to, with what stands behind it. Only [`Authority`] makes one.
 #[derive(Debug, Clone)]
 pub struct Recipient {
     address: String,
-    targets: Vec<Target>,
+    route: Route,
+}
+
+/// What stands behind an address.
+#[derive(Debug, Clone)]
+enum Route {
+    /// Accounts of this server.
+    Here(Vec<Target>),
+    /// Another server: the domain in small letters and ASCII.
+    Onward(String),
 }
 
 impl Recipient {
@@ -30,7 +39,7 @@ pub enum Refused {
     /// The domain is ours and nobody has that address.
     #[error("no such mailbox here")]
     Unknown,
-    /// The domain is not ours.
+    /// The domain is not ours, and who asks is no user of ours.
     #[error("this server does not take mail for other domains")]
     Elsewhere,
     /// It is not an address.
@@ -48,12 +57,17 @@ pub struct Envelope {
     pub trace: TraceId,
     /// The reverse path without angle brackets; empty for a notification.
     pub from: String,
-    /// Where it goes.
-    pub to: Vec<Recipient>,
+    /// Where it goes, and what the sender wants to hear about it.
+    pub to: Vec<(Recipient, Notice)>,
+    /// How it asks to be passed on.
+    pub manner: Manner,
+    /// How long it is tried where it goes on to other servers.
+    pub terms: Terms,
 }
 
 impl Authority {
-    /// Looks up who is behind `address`; a refusal is in the audit log when this returns.
+    /// Looks up who is behind `address`; a refusal is in the audit log when this returns. Users of ours alone may send
+    /// to other servers.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -63,7 +77,10 @@ impl Authority {
         sender: Option<&Principal>,
         address: &str,
     ) -> Result<Recipient, Refused> {
-        let result = self.resolve(address).await;
+        let result = match self.resolve(address).await {
+            Err(Refused::Elsewhere) if sender.is_some_and(|sender| !sender.read_only) => onward(address),
+            other => other,
+        };
         if let Err(refused @ (Refused::Unknown | Refused::Elsewhere)) = &result {
             self.refusal(peer, sender, "mail.recipient", address, &refused.to_string()).await;
         }
@@ -77,7 +94,10 @@ impl Authority {
     /// When the store fails.
     pub async fn may_send_as(&self, peer: &Peer, sender: &Principal, address: &str) -> Result<bool, storage::Error> {
         let own = match self.resolve(address).await {
-            Ok(known) => known.targets.iter().any(|target| target.account == sender.id),
+            Ok(Recipient { route: Route::Here(targets), .. }) => {
+                targets.iter().any(|target| target.account == sender.id)
+            }
+            Ok(Recipient { route: Route::Onward(_), .. }) => true,
             Err(Refused::Elsewhere) => true,
             Err(Refused::Unknown | Refused::Invalid) => false,
             Err(Refused::Unavailable(error)) => return Err(error),
@@ -86,6 +106,22 @@ impl Authority {
             self.refusal(peer, Some(sender), "mail.sender", address, "not an address of this user").await;
         }
         Ok(own)
+    }
+
+    /// Where a notification to the sender of a message goes.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn notified(&self, address: &str) -> Result<Recipient, Refused> {
+        match self.resolve(address).await {
+            Err(Refused::Elsewhere) => onward(address),
+            other => other,
+        }
+    }
+
+    /// The outbound queue, for the module that empties it.
+    pub fn queue(&self) -> Queue {
+        self.store.queue()
     }
 
     /// The domains whose mail is taken here.
@@ -118,15 +154,35 @@ impl Authority {
         }
         let detail = local.split_once('+').map(|(_, detail)| detail.to_owned());
         let target = |account| Target { account, address: address.to_owned(), detail: detail.clone() };
-        Ok(Recipient { address: address.to_owned(), targets: accounts.into_iter().map(target).collect() })
+        let route = Route::Here(accounts.into_iter().map(target).collect());
+        Ok(Recipient { address: address.to_owned(), route })
     }
 
     /// Begins to deliver a message to recipients that were looked up.
     pub fn delivery(&self, peer: &Peer, sender: Option<&Principal>, envelope: Envelope) -> Delivery {
-        let to = envelope.to.into_iter().flat_map(|recipient| recipient.targets).collect();
-        let envelope = storage::Envelope { trace: envelope.trace, from: envelope.from, to };
-        self.store.delivery(actor(peer, sender), envelope)
+        let Envelope { trace, from, to: recipients, manner, terms } = envelope;
+        let (mut to, mut onward) = (Vec::new(), Vec::new());
+        for (Recipient { address, route }, notice) in recipients {
+            match route {
+                Route::Here(targets) => to.extend(targets),
+                Route::Onward(destination) => onward.push(Onward { address, destination, notice }),
+            }
+        }
+        self.store.delivery(actor(peer, sender), storage::Envelope { trace, from, to, onward, manner, terms })
     }
+}
+
+/// An address of another server.
+fn onward(address: &str) -> Result<Recipient, Refused> {
+    let (_, domain) = address.rsplit_once('@').ok_or(Refused::Invalid)?;
+    let destination = match domain.starts_with('[') {
+        true => domain.to_ascii_lowercase(),
+        false => idna::domain_to_ascii(domain).map_err(|_| Refused::Invalid)?.to_ascii_lowercase(),
+    };
+    if destination.is_empty() {
+        return Err(Refused::Invalid);
+    }
+    Ok(Recipient { address: address.to_owned(), route: Route::Onward(destination) })
 }
 
 /// A quoted local part means the same as the plain one (RFC 5321 §4.1.2).

@@ -65,7 +65,7 @@ impl Tx<'_> {
     }
 }
 
-fn clock(tx: &Read<'_>) -> Result<i64, Error> {
+pub(crate) fn clock(tx: &Read<'_>) -> Result<i64, Error> {
     let now = tx.row(tx.dialect().clock(), &[], |row| row.int(0))?;
     now.ok_or_else(|| Error::internal("the database does not know the time"))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::audit::Entry;
 use crate::blobs::{Blobs, Bucket, Place, S3};
@@ -79,6 +79,8 @@ struct Inner {
     feed: broadcast::Sender<Change>,
     undelete: Duration,
     index: crate::mail::Turn,
+    /// Told when something was put into the outbound queue.
+    queue_filled: Notify,
     /// What the leases of this process are held by.
     holder: String,
     /// Held as long as the store is open: one process at a time.
@@ -179,6 +181,7 @@ impl Store {
                 feed,
                 undelete,
                 index: Default::default(),
+                queue_filled: Notify::new(),
                 holder,
                 _lock: lock,
             }),
@@ -313,6 +316,10 @@ impl Store {
 
     pub(crate) fn index_turn(&self) -> &crate::mail::Turn {
         &self.inner.index
+    }
+
+    pub(crate) fn queue_filled(&self) -> &Notify {
+        &self.inner.queue_filled
     }
 
     pub(crate) fn holder(&self) -> &str {

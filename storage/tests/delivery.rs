@@ -25,7 +25,7 @@ async fn deliver(store: &Store, to: &[(i64, Option<&str>)]) -> Delivered {
         let address = detail.map_or("x@example.org".into(), |detail| format!("x+{detail}@example.org"));
         Target { account: *account, address, detail: detail.map(str::to_owned) }
     };
-    let envelope = Envelope { trace: TraceId::new(), from: "a@b.example".into(), to: to.iter().map(target).collect() };
+    let envelope = Envelope::here(TraceId::new(), "a@b.example".into(), to.iter().map(target).collect());
     let mut delivery = store.delivery(actor(), envelope);
     delivery.write(Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
     delivery.commit().await.unwrap()

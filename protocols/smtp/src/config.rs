@@ -3,6 +3,8 @@
 use protocol::{ConfigError, Size};
 use serde::{Deserialize, Serialize};
 
+use crate::outbound;
+
 /// Limits and words of the SMTP server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +21,8 @@ pub struct Config {
     pub max_hops: u32,
     /// What the greeting says behind the host's name.
     pub banner: String,
+    /// How mail is sent to other servers.
+    pub outbound: outbound::Config,
 }
 
 impl Default for Config {
@@ -30,6 +34,7 @@ impl Default for Config {
             max_errors: 20,
             max_hops: 50,
             banner: "Wharfinger".to_owned(),
+            outbound: outbound::Config::default(),
         }
     }
 }
@@ -51,6 +56,8 @@ impl Config {
             "max_hops must be one at least"
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
             "banner must be one line of printable ASCII, of 200 characters at most"
+        } else if let Some(wrong) = self.outbound.wrong() {
+            wrong
         } else {
             return Ok(());
         };

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod commands;
 pub mod config;
 mod ops;
+pub mod outbound;
 mod received;
 pub mod reply;
 pub mod scan;
@@ -15,7 +16,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, TlsMode};
+use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, Shutdown, TlsMode};
 
 use config::Config;
 
@@ -57,6 +58,10 @@ fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, Co
 impl Protocol for Smtp {
     fn serve(self: Arc<Self>, conn: Conn) -> BoxFuture<'static, Closed> {
         Box::pin(session::run(self, conn))
+    }
+
+    fn background(self: Arc<Self>, stop: Shutdown) -> Option<BoxFuture<'static, ()>> {
+        Some(Box::pin(outbound::run(self, stop)))
     }
 
     fn busy(&self) -> &'static [u8] {

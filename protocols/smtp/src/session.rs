@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use auth::{Principal, Recipient, TraceId};
+use storage::Body;
 use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
 
 use crate::codec::{Command, Mailbox};
@@ -45,6 +46,8 @@ pub(crate) struct Transaction {
     pub(crate) from: Option<Mailbox>,
     /// Whether MAIL said SMTPUTF8.
     pub(crate) utf8: bool,
+    /// What MAIL said of the content.
+    pub(crate) body: Body,
     pub(crate) to: Vec<Recipient>,
 }
 

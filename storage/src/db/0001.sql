@@ -169,6 +169,49 @@ CREATE TABLE threads (                   -- to which thread a Message-ID belongs
     PRIMARY KEY (account, id)
 ) WITHOUT ROWID;
 
+CREATE TABLE queued (                    -- a message that leaves this server
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    blob       BIGINT NOT NULL,
+    trace      TEXT   NOT NULL,          -- the id of the transaction it came by
+    account    BIGINT,                   -- who sent it; NULL for what came from elsewhere, or from this server itself
+    sender     TEXT   NOT NULL,          -- the reverse path; empty for a notification
+    size       BIGINT NOT NULL,
+    manner     TEXT   NOT NULL,          -- JSON, how it asks to be passed on
+    arrived    BIGINT NOT NULL,
+    recipients BIGINT NOT NULL           -- how many are left
+);
+CREATE TABLE queue (                     -- a recipient of such a message
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message     BIGINT NOT NULL,
+    recipient   TEXT   NOT NULL,
+    destination TEXT   NOT NULL,         -- whose connections it shares
+    notice      TEXT   NOT NULL,         -- JSON, what its sender wants to hear
+    due         BIGINT NOT NULL,         -- when it is tried, or when whoever claimed it has lost it
+    expires     BIGINT NOT NULL,         -- when it is given up
+    warns       BIGINT,                  -- when its sender is told that it takes long; NULL for never, or done
+    held        BIGINT NOT NULL DEFAULT 0,
+    attempts    BIGINT NOT NULL DEFAULT 0,
+    claim       BIGINT NOT NULL DEFAULT 0, -- counts claims: who has an older number has lost it
+    holder      TEXT   NOT NULL DEFAULT '', -- the process that has claimed it
+    said        TEXT   NOT NULL DEFAULT '' -- how the newest try ended
+);
+CREATE INDEX queue_due ON queue (destination, due) WHERE held = 0;
+CREATE INDEX queue_message ON queue (message);
+CREATE INDEX queue_expires ON queue (expires);
+CREATE INDEX queue_warns ON queue (warns) WHERE warns IS NOT NULL;
+CREATE TABLE resting (                   -- destinations that cannot be reached
+    destination TEXT   PRIMARY KEY,
+    until       BIGINT NOT NULL,         -- when they are tried again
+    failures    BIGINT NOT NULL,         -- tries in a row that failed
+    said        TEXT   NOT NULL          -- how the newest ended
+);
+CREATE TABLE sending (                   -- how many recipients an account sent to
+    account INTEGER PRIMARY KEY,
+    hour    BIGINT NOT NULL,             -- hours since the Unix epoch
+    count   BIGINT NOT NULL,             -- in that hour
+    before  BIGINT NOT NULL              -- in the hour before it
+);
+
 CREATE TABLE documents (                 -- a message's content as an account's searches know it
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     account BIGINT NOT NULL,

@@ -1,12 +1,15 @@
-//! Delivering a message: streamed into one blob, one transaction for all recipients.
+//! Delivering a message: streamed into one blob, one transaction for all recipients, here and elsewhere.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::messages::{self, Incoming};
 use super::parse::Parsed;
 use super::view::Flags;
-use crate::blobs::{BlobRow, Staging};
+use crate::blobs::{BlobRow, Staged, Staging};
 use crate::db::{Deed, Read, Tx, params};
+use crate::queue::{self, Manner, NewQueued, Onward, Terms};
 use crate::{Actor, Error, Store, Timestamp, TraceId};
 
 /// An account a message goes to.
@@ -27,8 +30,22 @@ pub struct Envelope {
     pub trace: TraceId,
     /// The reverse path; empty for a notification.
     pub from: String,
-    /// Where it goes.
+    /// Where it goes here.
     pub to: Vec<Target>,
+    /// Whom it goes on to.
+    pub onward: Vec<Onward>,
+    /// How it asks to be passed on.
+    pub manner: Manner,
+    /// How long it is tried.
+    pub terms: Terms,
+}
+
+impl Envelope {
+    /// One for mailboxes here.
+    pub fn here(trace: TraceId, from: String, to: Vec<Target>) -> Envelope {
+        let terms = Terms { lifetime: Duration::ZERO, warning: None, hourly: None };
+        Envelope { trace, from, to, onward: Vec::new(), manner: Manner::default(), terms }
+    }
 }
 
 /// What became of a delivery.
@@ -38,6 +55,8 @@ pub struct Delivered {
     pub size: u64,
     /// In how many mailboxes it lies.
     pub mailboxes: usize,
+    /// To how many recipients it goes on.
+    pub queued: usize,
 }
 
 /// A message on its way in. Dropping it delivers nothing and leaves nothing behind.
@@ -100,13 +119,54 @@ impl Delivery {
         whole.await.map_err(Error::internal)?
     }
 
-    async fn commit_whole(&mut self) -> Result<Delivered, Error> {
+    /// Delivers several messages together with another change: all of it, or nothing.
+    ///
+    /// # Errors
+    /// As [`Delivery::commit`]; those of `work`.
+    pub(crate) async fn commit_all(
+        store: &Store,
+        deliveries: Vec<Delivery>,
+        work: impl Fn(&mut Tx<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let store = store.clone();
+        let whole = tokio::spawn(async move {
+            let (mut staged, mut parts) = (Vec::new(), Vec::new());
+            for mut delivery in deliveries {
+                let (one, parsed) = delivery.prepare().await?;
+                parts.push((delivery.actor.clone(), delivery.envelope.clone(), one.row(), parsed));
+                staged.push(one);
+            }
+            let queues = parts.iter().any(|(_, envelope, ..)| !envelope.onward.is_empty());
+            let done = store.db().write_grouped(move |tx| {
+                work(tx)?;
+                parts
+                    .iter()
+                    .try_for_each(|(actor, envelope, row, parsed)| deliver(tx, actor, envelope, row, parsed).map(drop))
+            });
+            let done = done.await;
+            staged.into_iter().for_each(|one| one.settle(&done));
+            if queues && done.is_ok() {
+                store.queue_filled().notify_one();
+            }
+            done
+        });
+        whole.await.map_err(Error::internal)?
+    }
+
+    async fn prepare(&mut self) -> Result<(Staged, Parsed), Error> {
         self.staging()?;
         let staging = self.staging.take().ok_or_else(|| Error::internal("no staging"))?;
-        let (staged, parsed) = messages::prepare(staging).await?;
+        messages::prepare(staging).await
+    }
+
+    async fn commit_whole(&mut self) -> Result<Delivered, Error> {
+        let (staged, parsed) = self.prepare().await?;
         let (actor, envelope, row) = (self.actor.clone(), self.envelope.clone(), staged.row());
         let delivered = self.store.db().write_grouped(move |tx| deliver(tx, &actor, &envelope, &row, &parsed)).await;
         staged.settle(&delivered);
+        if delivered.as_ref().is_ok_and(|delivered| delivered.queued > 0) {
+            self.store.queue_filled().notify_one();
+        }
         delivered
     }
 
@@ -115,7 +175,9 @@ impl Delivery {
         if let Err(error) = &result
             && error.is_refusal()
         {
-            let target = self.envelope.to.iter().map(|to| to.address.as_str()).collect::<Vec<_>>().join(",");
+            let onward = self.envelope.onward.iter().map(|to| to.address.as_str());
+            let target =
+                self.envelope.to.iter().map(|to| to.address.as_str()).chain(onward).collect::<Vec<_>>().join(",");
             let written = self.store.record(&self.actor, "mail.deliver", &target, "refused", &error.to_string()).await;
             if let Err(error) = written {
                 tracing::warn!(%error, "a refusal could not be recorded");
@@ -133,7 +195,7 @@ fn deliver(
     parsed: &Parsed,
 ) -> Result<Delivered, Error> {
     let mut targets: Vec<&Target> = envelope.to.iter().collect();
-    if targets.is_empty() {
+    if targets.is_empty() && envelope.onward.is_empty() {
         return Err(Error::invalid("a message needs a recipient"));
     }
     targets.sort_by_key(|target| target.account);
@@ -148,7 +210,14 @@ fn deliver(
             copies.push((mailbox, target));
         }
     }
-    let blob = messages::keep(tx, row, copies.len() as i64, parsed)?;
+    let queued = envelope.onward.len();
+    let refs = copies.len() as i64 + i64::from(queued > 0);
+    let blob = if copies.is_empty() { row.refer(tx, refs)? } else { messages::keep(tx, row, refs, parsed)? };
+    if queued > 0 {
+        let Envelope { trace, from, manner, onward, terms, .. } = envelope;
+        let message = NewQueued { trace: *trace, from, blob, size: row.size, manner, onward, terms: *terms };
+        queue::enqueue(tx, actor, &message)?;
+    }
     let size = row.size as i64;
     let received = Timestamp::now();
     for (mailbox, target) in &copies {
@@ -163,7 +232,7 @@ fn deliver(
             &Deed { action: "mail.deliver", object: *mailbox, target: &target.address, detail: &detail },
         )?;
     }
-    Ok(Delivered { size: row.size, mailboxes: copies.len() })
+    Ok(Delivered { size: row.size, mailboxes: copies.len(), queued })
 }
 
 /// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX. Those

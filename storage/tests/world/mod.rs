@@ -247,7 +247,7 @@ pub(crate) async fn read(home: &Home, from: &str) -> Result<Vec<u8>, Error> {
 
 pub(crate) async fn deliver(store: &Store, message: &[u8], to: &[(i64, &str)]) -> Result<Delivered, Error> {
     let to = to.iter().map(|(account, address)| Target { account: *account, address: (*address).into(), detail: None });
-    let envelope = Envelope { trace: TraceId::new(), from: "a@b.example".into(), to: to.collect() };
+    let envelope = Envelope::here(TraceId::new(), "a@b.example".into(), to.collect());
     let mut delivery = store.delivery(actor(), envelope);
     delivery.write(Bytes::copy_from_slice(message)).await?;
     delivery.commit().await

@@ -2,9 +2,10 @@
 
 use auth::TraceId;
 use protocol::Wire;
+use storage::Body;
 
 use crate::Smtp;
-use crate::codec::{MailParameters, Mailbox};
+use crate::codec::{self, MailParameters, Mailbox};
 use crate::ops::{Outcome, out_of_sequence};
 use crate::reply::{self, Problem, Reply};
 use crate::session::{Client, State, Transaction, is_submission};
@@ -31,7 +32,11 @@ pub(crate) async fn mail(
     if let Some(refused) = refused {
         return Ok((State::Greeted(client), refused));
     }
-    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, to: Vec::new() };
+    let body = match parameters.body {
+        Some(codec::Body::EightBit) => Body::EightBit,
+        Some(codec::Body::SevenBit) | None => Body::SevenBit,
+    };
+    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, body, to: Vec::new() };
     Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth::{Authority, Delivery, Envelope, Peer, Principal, Recipient};
 use bytes::Bytes;
 use protocol::{Closed, Progress, ReadError, Wire};
+use storage::{Manner, Notice};
 use time::OffsetDateTime;
 
 use crate::Smtp;
@@ -109,7 +110,10 @@ impl Intake {
             at: OffsetDateTime::now_utc(),
         }
         .fields();
-        let envelope = Envelope { trace: mail.trace, from, to: mail.to.clone() };
+        let manner = Manner { utf8: mail.utf8, body: mail.body, ..Manner::default() };
+        let to = mail.to.iter().map(|to| (to.clone(), Notice::default())).collect();
+        let terms = smtp.config.outbound.terms(false);
+        let envelope = Envelope { trace: mail.trace, from, to, manner, terms };
         let mut delivery = smtp.services.auth.delivery(&peer, client.login.as_ref(), envelope);
         let begun = delivery.write(fields.into()).await;
         Intake {

@@ -1,0 +1,193 @@
+//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which destinations
+//! are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts
+//! of their destination.
+
+pub mod answer;
+mod client;
+mod config;
+mod courier;
+mod dns;
+mod hosts;
+mod notice;
+mod notices;
+mod schedule;
+mod tls;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Shutdown;
+use rustls::ClientConfig;
+use storage::{Queue, Terms};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use config::Config;
+
+use crate::Smtp;
+use courier::{LEASE, Report};
+use dns::Dns;
+use window::Window;
+
+/// How many recipients a courier takes along.
+const BATCH: u32 = 50;
+/// How often the queue is looked at for what other nodes put in, or what has become due unnoticed.
+const LOOK: Duration = Duration::from_secs(5);
+/// After this time without the database it is asked again.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// What all couriers share.
+pub(crate) struct Outbound {
+    smtp: Arc<Smtp>,
+    queue: Queue,
+    dns: Dns,
+    tls: Arc<ClientConfig>,
+}
+
+impl Outbound {
+    /// How a message that comes now is tried, one of ours or a notification.
+    fn terms(&self, notification: bool) -> Terms {
+        self.smtp.config.outbound.terms(notification)
+    }
+
+    /// The time until the next try of a message of that age.
+    fn delay(&self, age: Duration) -> Duration {
+        let config = &self.smtp.config.outbound;
+        let bounds = (Duration::from_secs(config.retry_least), Duration::from_secs(config.retry_most));
+        schedule::delay(age, bounds, chance() as f64 / u64::MAX as f64)
+    }
+}
+
+/// Any number; the same ones for all would let many do the same at the same moment.
+fn chance() -> u64 {
+    let mut octets = [0; 8];
+    // Without a random source the order is always the same, and nothing worse.
+    let _ = getrandom::fill(&mut octets);
+    u64::from_le_bytes(octets)
+}
+
+/// Sends until shutdown.
+pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
+    let dns = match Dns::new(&smtp.config.outbound.dns) {
+        Ok(dns) => dns,
+        Err(why) => return tracing::error!(why, "nothing can be sent to other servers"),
+    };
+    let queue = smtp.services.auth.queue();
+    while let Err(error) = queue.recover().await {
+        tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(AWAY) => {}
+        }
+    }
+    let tls = tls::opportunistic();
+    let outbound = Arc::new(Outbound { smtp, queue, dns, tls });
+    let mut dispatcher = Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new() };
+    tokio::select! {
+        () = stop.requested() => {}
+        () = dispatcher.run() => {}
+    }
+    dispatcher.drain().await;
+}
+
+struct Dispatcher {
+    outbound: Arc<Outbound>,
+    windows: HashMap<String, Window>,
+    couriers: JoinSet<(String, Report)>,
+}
+
+impl Dispatcher {
+    async fn run(&mut self) {
+        loop {
+            let next = match self.dispatch().await {
+                Ok(next) => next.unwrap_or(LOOK).min(LOOK),
+                Err(error) => {
+                    tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
+                    AWAY
+                }
+            };
+            let until = Instant::now() + next;
+            tokio::select! {
+                () = self.outbound.queue.filled() => {}
+                () = tokio::time::sleep_until(until) => {}
+                Some(ended) = self.couriers.join_next() => self.ended(ended).await,
+            }
+        }
+    }
+
+    /// Sends couriers where something is due; the time until something else is.
+    async fn dispatch(&mut self) -> Result<Option<Duration>, storage::Error> {
+        self.give_up().await?;
+        self.warn().await?;
+        let most = self.outbound.smtp.config.outbound.connections as usize;
+        let each = self.outbound.smtp.config.outbound.per_destination;
+        let (due, next) = self.outbound.queue.due().await?;
+        for destination in due {
+            let window = self.windows.entry(destination.clone()).or_insert_with(|| Window::new(each));
+            while window.has_room() && self.couriers.len() < most {
+                let claims = self.outbound.queue.claim(&destination, BATCH, LEASE).await?;
+                if claims.is_empty() {
+                    break;
+                }
+                window.begin();
+                let (outbound, to) = (self.outbound.clone(), destination.clone());
+                self.couriers.spawn(async move {
+                    let report = courier::deliver(&outbound, &to, claims).await;
+                    (to, report)
+                });
+            }
+        }
+        self.windows.retain(|_, window| !window.is_idle() || window.failures() > 0);
+        Ok(next)
+    }
+
+    /// Brings back what was tried for too long, also where its destination rests.
+    async fn give_up(&mut self) -> Result<(), storage::Error> {
+        loop {
+            let claims = self.outbound.queue.claim_expired(BATCH, LEASE).await?;
+            if claims.is_empty() {
+                return Ok(());
+            }
+            courier::give_up(&self.outbound, claims).await;
+        }
+    }
+
+    /// Tells the senders of what takes long.
+    async fn warn(&mut self) -> Result<(), storage::Error> {
+        let late = self.outbound.queue.late(BATCH).await?;
+        if !late.is_empty() {
+            courier::warn(&self.outbound, late).await;
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self, ended: Result<(String, Report), tokio::task::JoinError>) {
+        // A courier that broke down leaves its claims to run out, and its place in the window with them.
+        let Ok((destination, report)) = ended else { return tracing::error!("a courier broke down") };
+        let Some(window) = self.windows.get_mut(&destination) else { return };
+        window.end();
+        let noted = if report.reached {
+            match window.reached() {
+                true => self.outbound.queue.wake(&destination).await,
+                false => Ok(()),
+            }
+        } else if let Some(said) = report.missed
+            && let Some(rest) = window.missed()
+        {
+            let rest = rest.min(Duration::from_secs(self.outbound.smtp.config.outbound.rest_most));
+            self.outbound.queue.rest(&destination, window.failures(), rest, &said).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, destination, "that a destination rests could not be written down");
+        }
+    }
+
+    /// Lets those who are on their way end.
+    async fn drain(&mut self) {
+        while self.couriers.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,114 @@
+//! How many connections a destination is given at once. It grows while they go well and shrinks while they fail, each
+//! time by a part of what it is, so that a server that is slow or away is not stormed (as Postfix does it,
+//! SCHEDULER_README: "1/concurrency" feedback).
+
+use std::time::Duration;
+
+/// Where it begins.
+const FIRST: f64 = 5.0;
+/// How long a destination rests first, and at most.
+const REST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3600));
+
+/// The window of one destination on this node.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    size: f64,
+    limit: f64,
+    /// Connections that are there or on their way.
+    busy: u32,
+    /// Groups of failures in a row, each as large as the window.
+    failures: u32,
+    failed: f64,
+}
+
+impl Window {
+    /// One that grows up to `limit`.
+    pub(super) fn new(limit: u32) -> Window {
+        let limit = f64::from(limit.max(1));
+        Window { size: FIRST.min(limit), limit, busy: 0, failures: 0, failed: 0.0 }
+    }
+
+    /// Whether another connection may be made.
+    pub(super) fn has_room(&self) -> bool {
+        f64::from(self.busy) < self.size.floor().max(1.0)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy == 0
+    }
+
+    /// A connection is made.
+    pub(super) fn begin(&mut self) {
+        self.busy += 1;
+    }
+
+    /// A connection has ended.
+    pub(super) fn end(&mut self) {
+        self.busy = self.busy.saturating_sub(1);
+    }
+
+    /// The destination was reached, whatever it said of the messages; whether it had rested.
+    pub(super) fn reached(&mut self) -> bool {
+        let rested = self.failures > 0;
+        (self.failures, self.failed) = (0, 0.0);
+        self.size = (self.size + 1.0 / self.size).min(self.limit);
+        rested
+    }
+
+    /// The destination was not reached; how long it must rest, where it must.
+    pub(super) fn missed(&mut self) -> Option<Duration> {
+        self.failed += 1.0 / self.size;
+        self.size = (self.size - 1.0 / self.size).max(1.0);
+        if self.failed < 1.0 {
+            return None;
+        }
+        self.failed = 0.0;
+        self.failures = self.failures.saturating_add(1);
+        self.size = FIRST.min(self.limit);
+        Some((REST.0 * 2_u32.saturating_pow(self.failures.min(10) - 1)).min(REST.1))
+    }
+
+    /// How many times in a row it had to rest.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_by_one_for_each_round_that_goes_well() {
+        let mut window = Window::new(20);
+        for _ in 0..5 {
+            assert!(window.has_room());
+            window.begin();
+        }
+        assert!(!window.has_room());
+        for _ in 0..6 {
+            window.reached();
+        }
+        assert!(window.has_room(), "a sixth");
+        for _ in 0..1000 {
+            window.reached();
+        }
+        (0..15).for_each(|_| window.begin());
+        assert!(!window.has_room(), "twenty are the limit");
+        (0..20).for_each(|_| window.end());
+        assert!(window.is_idle());
+    }
+
+    #[test]
+    fn it_rests_longer_each_time() {
+        let mut window = Window::new(20);
+        let mut rests = vec![];
+        for _ in 0..60 {
+            rests.extend(window.missed());
+        }
+        assert_eq!(rests[..3], [REST.0, REST.0 * 2, REST.0 * 4]);
+        assert_eq!(rests.last(), Some(&REST.1));
+        assert!(window.reached() && !window.reached());
+        assert_eq!(window.failures(), 0);
+    }
+}

@@ -1,0 +1,206 @@
+//! The rows of the queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Claim, Fate, Manner, Notice, Onward, Queued, Terms, limit, millis};
+use crate::audit::Entry;
+use crate::blobs::release;
+use crate::db::{Read, Row, Tx, params};
+use crate::lease::clock;
+use crate::{Actor, Error, Timestamp, TraceId};
+
+/// A message on its way into the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct NewQueued<'a> {
+    pub(crate) trace: TraceId,
+    pub(crate) from: &'a str,
+    pub(crate) blob: i64,
+    pub(crate) size: u64,
+    pub(crate) manner: &'a Manner,
+    pub(crate) onward: &'a [Onward],
+    pub(crate) terms: Terms,
+}
+
+/// Puts the recipients of a message that leaves this server into the queue. Its content is referred to already.
+///
+/// # Errors
+/// [`Error::Denied`] when the account has sent to as many as it may in an hour.
+pub(crate) fn enqueue(tx: &mut Tx<'_>, actor: &Actor, message: &NewQueued<'_>) -> Result<(), Error> {
+    let NewQueued { trace, from, blob, size, manner, onward, terms } = *message;
+    actor.may_change()?;
+    let now = clock(tx)?;
+    if let (Some(account), Some(hourly)) = (actor.account, terms.hourly) {
+        limit::count(tx, account, onward.len() as i64, hourly, now)?;
+    }
+    let id = tx.returning(
+        "INSERT INTO queued (blob, trace, account, sender, size, manner, arrived, recipients)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+        params![blob, trace.as_str(), actor.account, from, size as i64, &json(manner)?, now, onward.len() as i64],
+        |row| row.int(0),
+    )?;
+    let id = id.ok_or_else(|| Error::internal("a queued message's row was not returned"))?;
+    let expires = now.saturating_add(millis(terms.lifetime));
+    let warning = terms.warning.map(|warning| now.saturating_add(millis(warning)));
+    for to in onward {
+        let warns = warning.filter(|_| to.notice.delay && !from.is_empty());
+        tx.run(
+            "INSERT INTO queue (message, recipient, destination, notice, due, expires, warns)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            params![id, &to.address, &to.destination, &json(&to.notice)?, now, expires, warns],
+        )?;
+        let detail = format!("from=<{from}> size={size} message={id} via={}", to.destination);
+        let (action, target) = ("mail.queue", to.address.as_str());
+        tx.record(&Entry { actor, action, change: None, target, outcome: "done", detail: &detail })?;
+    }
+    Ok(())
+}
+
+/// The destinations that something is due for now, and the time until the next one is.
+pub(super) fn due(tx: &Read<'_>) -> Result<(Vec<String>, Option<Duration>), Error> {
+    let now = clock(tx)?;
+    // From one destination to the next by the index, however many rows each has.
+    let found = tx.rows(
+        "WITH RECURSIVE names (name) AS (
+             SELECT MIN(destination) FROM queue WHERE held = 0
+             UNION ALL
+             SELECT (SELECT MIN(destination) FROM queue WHERE held = 0 AND destination > names.name)
+             FROM names WHERE names.name IS NOT NULL
+         )
+         SELECT names.name, (SELECT MIN(due) FROM queue WHERE held = 0 AND destination = names.name), resting.until
+         FROM names LEFT JOIN resting ON resting.destination = names.name WHERE names.name IS NOT NULL",
+        &[],
+        |row| {
+            let due = row.optional_int(1)?.unwrap_or(i64::MAX);
+            Ok((row.text(0)?, due.max(row.optional_int(2)?.unwrap_or(0))))
+        },
+    )?;
+    let next = found.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
+    let names = found.into_iter().filter(|(_, due)| *due <= now).map(|(name, _)| name).collect();
+    Ok((names, next.map(|next| Duration::from_millis((next - now) as u64))))
+}
+
+/// Claims rows of a destination that are due.
+pub(super) fn claim(
+    tx: &mut Tx<'_>,
+    destination: &str,
+    holder: &str,
+    most: u32,
+    time: i64,
+) -> Result<Vec<Claim>, Error> {
+    let now = clock(tx)?;
+    let sql = tx.dialect().claim("destination = $4 AND held = 0 AND due <= $5 ORDER BY due LIMIT $3");
+    let values = params![now.saturating_add(time), holder, i64::from(most), destination, now];
+    claimed(tx, &sql, values)
+}
+
+/// Rows whose senders are to be told that it takes long.
+pub(super) fn late(tx: &Read<'_>, most: u32) -> Result<Vec<Claim>, Error> {
+    let sql = "SELECT id, message, recipient, destination, notice, attempts, claim, expires, said FROM queue
+         WHERE warns <= $1 ORDER BY warns LIMIT $2";
+    claimed(tx, sql, params![clock(tx)?, i64::from(most)])
+}
+
+/// Claims rows whose time is over, unless somebody works on them.
+pub(super) fn claim_expired(tx: &mut Tx<'_>, holder: &str, most: u32, time: i64) -> Result<Vec<Claim>, Error> {
+    let now = clock(tx)?;
+    let sql = tx.dialect().claim("expires <= $4 AND (holder = '' OR due <= $4) ORDER BY expires LIMIT $3");
+    claimed(tx, &sql, params![now.saturating_add(time), holder, i64::from(most), now])
+}
+
+fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<Vec<Claim>, Error> {
+    let rows = tx.rows(sql, values, |row| {
+        let notice: Notice = serde_json::from_str(&row.text(4)?).unwrap_or_default();
+        let (id, message, number, attempts) = (row.int(0)?, row.int(1)?, row.int(6)?, row.int(5)?);
+        Ok((id, message, row.text(2)?, row.text(3)?, notice, attempts, number, row.int(7)?, row.text(8)?))
+    })?;
+    let mut messages: HashMap<i64, Arc<Queued>> = HashMap::new();
+    let mut claims = Vec::new();
+    for (id, message, recipient, destination, notice, attempts, number, expires, said) in rows {
+        let message = match messages.get(&message) {
+            Some(known) => known.clone(),
+            None => {
+                let found = Arc::new(queued(tx, message)?);
+                messages.insert(message, found.clone());
+                found
+            }
+        };
+        let (attempts, expires) = (u32::try_from(attempts).unwrap_or(u32::MAX), Timestamp(expires));
+        claims.push(Claim { id, message, recipient, destination, notice, attempts, expires, said, number });
+    }
+    // Those of one message go over the wire together.
+    claims.sort_by_key(|claim| (claim.message.id, claim.id));
+    Ok(claims)
+}
+
+pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
+    let sql = "SELECT trace, account, sender, size, manner, arrived, blob FROM queued WHERE id = $1";
+    let message = |row: &Row<'_>| {
+        Ok(Queued {
+            id,
+            trace: TraceId::parse(&row.text(0)?).unwrap_or_default(),
+            account: row.optional_int(1)?,
+            from: row.text(2)?,
+            size: row.int(3)? as u64,
+            manner: serde_json::from_str(&row.text(4)?).unwrap_or_default(),
+            arrived: Timestamp(row.int(5)?),
+            blob: row.int(6)?,
+        })
+    };
+    tx.row(sql, params![id], message)?.ok_or_else(|| Error::internal(format!("queued message {id} has no row")))
+}
+
+/// Ends a claim.
+pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate) -> Result<(), Error> {
+    let (touched, action, outcome, said) = match fate {
+        Fate::Warned => {
+            let sql = "UPDATE queue SET warns = NULL WHERE id = $1 AND warns IS NOT NULL";
+            return if tx.execute(sql, params![claim.id])? > 0 { Ok(()) } else { Err(Error::Busy) };
+        }
+        Fate::Deferred(said, delay) => {
+            let due = clock(tx)?.saturating_add(millis(*delay));
+            let touched = tx.execute(
+                "UPDATE queue SET due = $3, attempts = attempts + 1, said = $4, claim = claim + 1, holder = ''
+                 WHERE id = $1 AND claim = $2",
+                params![claim.id, claim.number, due, said],
+            )?;
+            (touched, "mail.defer", "failed", said)
+        }
+        Fate::Sent(said) | Fate::Failed(said) => {
+            let gone = tx.execute("DELETE FROM queue WHERE id = $1 AND claim = $2", params![claim.id, claim.number])?;
+            if gone > 0 {
+                leave(tx, claim.message.id)?;
+            }
+            (gone, "mail.send", if matches!(fate, Fate::Sent(_)) { "done" } else { "failed" }, said)
+        }
+    };
+    if touched == 0 {
+        return Ok(());
+    }
+    let mut actor = actor.clone();
+    actor.peer.trace = claim.message.trace;
+    let detail = format!("message={} try={} {said}", claim.message.id, claim.attempts + 1);
+    let target = claim.recipient.as_str();
+    tx.record(&Entry { actor: &actor, action, change: None, target, outcome, detail: &detail })
+}
+
+/// Counts a recipient off a message, which leaves with its last one.
+pub(super) fn leave(tx: &mut Tx<'_>, message: i64) -> Result<(), Error> {
+    let left = tx.returning(
+        "UPDATE queued SET recipients = recipients - 1 WHERE id = $1 RETURNING recipients, blob",
+        params![message],
+        |row| Ok((row.int(0)?, row.int(1)?)),
+    )?;
+    if let Some((0, blob)) = left {
+        tx.run("DELETE FROM queued WHERE id = $1", params![message])?;
+        release(tx, blob)?;
+    }
+    Ok(())
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(Error::internal)
+}

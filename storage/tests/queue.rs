@@ -1,0 +1,192 @@
+//! The outbound queue: what is put in leaves it once, however many work on it.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+mod world;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::{
+    Claim, Delivered, Envelope, Error, Fate, Manner, Notice, Onward, Queue, Store, Target, Terms, TraceId, Which,
+};
+
+use world::{World, actor, on_both_engines};
+
+on_both_engines! {
+    a_message_leaves_with_its_last_recipient
+    what_is_claimed_is_nobody_elses_until_its_time_is_over
+    each_destination_is_found_when_something_is_due
+    a_notification_goes_with_what_it_tells_of
+    an_account_sends_to_so_many_in_an_hour
+    the_administrator_holds_retries_and_drops
+    what_is_too_old_is_found
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+fn terms() -> Terms {
+    Terms { lifetime: LONG, warning: None, hourly: None }
+}
+
+fn onward(address: &str) -> Onward {
+    let destination = address.rsplit_once('@').unwrap().1.to_owned();
+    Onward { address: address.into(), destination, notice: Notice::default() }
+}
+
+async fn send(store: &Store, to: &[&str], here: Vec<Target>, terms: Terms) -> Result<Delivered, Error> {
+    let id = store.account("alice").await.unwrap().unwrap().id;
+    let onward = to.iter().map(|to| onward(to)).collect();
+    let from = "alice@example.org".to_owned();
+    let envelope = Envelope {
+        onward,
+        terms,
+        manner: Manner { utf8: true, ..Manner::default() },
+        ..Envelope::here(TraceId::new(), from, here)
+    };
+    let mut who = actor();
+    who.account = Some(id);
+    let mut delivery = store.delivery(who, envelope);
+    delivery.write(Bytes::from_static(b"Subject: onward\r\n\r\nhello\r\n")).await.unwrap();
+    delivery.commit().await
+}
+
+async fn claim(queue: &Queue, destination: &str) -> Vec<Claim> {
+    queue.claim(destination, 100, LONG).await.unwrap()
+}
+
+async fn waiting(queue: &Queue) -> usize {
+    queue.list(Which::All, 0).await.unwrap().len()
+}
+
+fn recipients(claims: &[Claim]) -> Vec<&str> {
+    claims.iter().map(|claim| claim.recipient.as_str()).collect()
+}
+
+async fn a_message_leaves_with_its_last_recipient(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    let sent = send(&store, &["a@one.example", "b@two.example", "c@one.example"], vec![], terms()).await.unwrap();
+    assert_eq!((sent.queued, sent.mailboxes), (3, 0));
+    let claims = claim(&queue, "one.example").await;
+    assert_eq!(recipients(&claims), ["a@one.example", "c@one.example"]);
+    let message = claims[0].message.clone();
+    assert!(message.manner.utf8 && message.from == "alice@example.org");
+    let content = queue.content(&message).await.unwrap();
+    assert_eq!(&content.read(0..content.len()).await.unwrap()[..7], b"Subject");
+    let fates = claims.into_iter().zip([Fate::Sent("250 ok".into()), Fate::Failed("550 no".into())]).collect();
+    queue.settle(actor(), fates, vec![]).await.unwrap();
+    assert_eq!(waiting(&queue).await, 1);
+    let last = claim(&queue, "two.example").await;
+    let fates = last.into_iter().map(|claim| (claim, Fate::Sent("250 ok".into()))).collect();
+    queue.settle(actor(), fates, vec![]).await.unwrap();
+    assert_eq!((waiting(&queue).await, world.tamper("UPDATE blobs SET size = size WHERE refs = 0").await), (0, 1));
+    assert_eq!(world.tamper("DELETE FROM queued").await, 0);
+    store.verify_audit().await.unwrap();
+}
+
+async fn what_is_claimed_is_nobody_elses_until_its_time_is_over(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
+    let first = queue.claim("one.example", 100, Duration::from_millis(50)).await.unwrap();
+    assert!(claim(&queue, "one.example").await.is_empty(), "it is claimed");
+    tokio::time::sleep(Duration::from_millis(80)).await;
+    let second = claim(&queue, "one.example").await;
+    assert_eq!(second.len(), 1, "its time is over");
+    assert!(!queue.renew(&first, LONG).await.unwrap() && queue.renew(&second, LONG).await.unwrap());
+    let fate = |claims: Vec<Claim>| claims.into_iter().map(|claim| (claim, Fate::Sent("250 ok".into()))).collect();
+    queue.settle(actor(), fate(first), vec![]).await.unwrap();
+    assert_eq!(waiting(&queue).await, 1, "who lost it ends nothing");
+    queue.settle(actor(), fate(second), vec![]).await.unwrap();
+    assert_eq!(waiting(&queue).await, 0);
+}
+
+async fn each_destination_is_found_when_something_is_due(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    assert_eq!(queue.due().await.unwrap(), (vec![], None));
+    send(&store, &["a@one.example", "b@two.example", "c@two.example", "d@three.example"], vec![], terms())
+        .await
+        .unwrap();
+    let (names, next) = queue.due().await.unwrap();
+    assert_eq!((names, next), (vec!["one.example".into(), "three.example".into(), "two.example".into()], None));
+    let claims = claim(&queue, "two.example").await;
+    let fates = claims.into_iter().map(|claim| (claim, Fate::Deferred("450 later".into(), LONG))).collect();
+    queue.settle(actor(), fates, vec![]).await.unwrap();
+    queue.rest("one.example", 3, LONG * 2, "connection refused").await.unwrap();
+    let (names, next) = queue.due().await.unwrap();
+    assert_eq!(names, ["three.example"]);
+    assert!(next.unwrap() <= LONG && next.unwrap() > LONG - Duration::from_secs(60));
+    queue.wake("one.example").await.unwrap();
+    assert_eq!(queue.due().await.unwrap().0, ["one.example", "three.example"]);
+    let listed = queue.list(Which::Destination("two.example".into()), 0).await.unwrap();
+    assert_eq!((listed[0].attempts, listed[0].said.as_str(), listed[0].sending), (1, "450 later", false));
+}
+
+async fn a_notification_goes_with_what_it_tells_of(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    let alice = store.account("alice").await.unwrap().unwrap().id;
+    send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
+    let notice = |quota: bool| {
+        let store = store.clone();
+        async move {
+            let to = Target { account: alice, address: "alice@example.org".into(), detail: None };
+            let mut notice = store.delivery(actor(), Envelope::here(TraceId::new(), String::new(), vec![to]));
+            let size = if quota { 200_000 } else { 10 };
+            notice.write(Bytes::from(vec![b'x'; size])).await.unwrap();
+            notice
+        }
+    };
+    world.tamper("UPDATE accounts SET quota = 100000 WHERE name = 'alice'").await;
+    let fates = |claims: &[Claim]| claims.iter().map(|claim| (claim.clone(), Fate::Failed("550 no".into()))).collect();
+    let claims = claim(&queue, "one.example").await;
+    let full = queue.settle(actor(), fates(&claims), vec![notice(true).await]).await;
+    assert_eq!((full, waiting(&queue).await), (Err(Error::OverQuota), 1), "one does not go without the other");
+    queue.settle(actor(), fates(&claims), vec![notice(false).await]).await.unwrap();
+    assert_eq!(waiting(&queue).await, 0);
+    let inbox = store.mail(alice, actor()).mailbox("INBOX").await.unwrap();
+    assert_eq!(inbox.counts.messages, 1);
+}
+
+async fn an_account_sends_to_so_many_in_an_hour(world: World) {
+    let (store, _) = world.start().await;
+    let few = Terms { hourly: Some(3), ..terms() };
+    send(&store, &["a@one.example", "b@one.example"], vec![], few).await.unwrap();
+    let many = send(&store, &["c@one.example", "d@one.example"], vec![], few).await;
+    assert!(matches!(many, Err(Error::Denied(_))), "{many:?}");
+    send(&store, &["c@one.example"], vec![], few).await.unwrap();
+    assert!(send(&store, &["d@one.example"], vec![], few).await.is_err());
+    world.tamper("UPDATE sending SET hour = hour - 2").await;
+    send(&store, &["d@one.example"], vec![], few).await.unwrap();
+    assert_eq!(waiting(&store.queue()).await, 4);
+}
+
+async fn the_administrator_holds_retries_and_drops(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    send(&store, &["a@one.example", "b@two.example"], vec![], terms()).await.unwrap();
+    send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
+    assert_eq!(queue.hold(actor(), Which::Address("a@one.example".into())).await.unwrap(), 2);
+    assert_eq!(queue.due().await.unwrap().0, ["two.example"]);
+    queue.rest("one.example", 1, LONG, "away").await.unwrap();
+    let first = queue.list(Which::All, 0).await.unwrap().remove(0);
+    assert!(first.held);
+    assert_eq!(queue.retry(actor(), Which::Row(first.id)).await.unwrap(), 1);
+    assert_eq!(recipients(&claim(&queue, "one.example").await), ["a@one.example"]);
+    assert_eq!(queue.drop_rows(actor(), Which::Trace(first.trace)).await.unwrap(), 2);
+    assert_eq!(queue.drop_rows(actor(), Which::All).await.unwrap(), 1);
+    assert_eq!(world.tamper("UPDATE blobs SET size = size WHERE refs = 0").await, 1);
+    store.verify_audit().await.unwrap();
+}
+
+async fn what_is_too_old_is_found(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    send(&store, &["a@one.example"], vec![], Terms { lifetime: Duration::from_millis(1), ..terms() }).await.unwrap();
+    send(&store, &["b@one.example"], vec![], terms()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(recipients(&queue.claim_expired(10, LONG).await.unwrap()), ["a@one.example"]);
+    assert!(queue.claim_expired(10, LONG).await.unwrap().is_empty(), "it is claimed");
+}
