@@ -58,6 +58,9 @@ pub(crate) enum Command {
         /// Whose
         name: String,
     },
+    /// Mail that waits to be sent to other servers
+    #[command(subcommand)]
+    Queue(Queue),
     /// The audit log
     #[command(subcommand)]
     Audit(Audit),
@@ -84,6 +87,55 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Queue {
+    /// List what waits
+    List {
+        #[command(flatten)]
+        which: WhichQueued,
+    },
+    /// Show what waits of one message, by the id that stands in the reply to it
+    Show {
+        /// The sixteen characters
+        id: String,
+    },
+    /// Try again at once
+    Retry {
+        #[command(flatten)]
+        which: WhichQueued,
+    },
+    /// Keep from being sent, until it is tried again by command
+    Hold {
+        #[command(flatten)]
+        which: WhichQueued,
+    },
+    /// Take out of the queue; nobody is told
+    Drop {
+        #[command(flatten)]
+        which: WhichQueued,
+    },
+}
+
+/// Which of the mail that waits.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct WhichQueued {
+    /// The id that stands in the reply to the message
+    pub(crate) id: Option<String>,
+    /// All of it
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// One recipient, by the number in the list
+    #[arg(long)]
+    pub(crate) row: Option<i64>,
+    /// What goes to this domain
+    #[arg(long)]
+    pub(crate) domain: Option<String>,
+    /// What is from or to this address
+    #[arg(long)]
+    pub(crate) address: Option<String>,
 }
 
 #[derive(Subcommand)]

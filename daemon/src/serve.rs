@@ -7,7 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use auth::{Authority, Role, Secret};
-use protocol::{Listener, Module, Offered, PassivePorts, Protocol, Proxies, Services, Shutdown, TlsMode};
+use protocol::{
+    Listener, Module, Offered, PassivePorts, Protocol, Proxies, Services, Shutdown, ShutdownTrigger, TlsMode,
+};
 use sd_notify::NotifyState;
 use storage::{Actor, NewAccount, Store};
 use tokio::net::TcpListener;
@@ -32,6 +34,8 @@ struct Daemon {
     proxies: Arc<Proxies>,
     stop: Shutdown,
     protocols: HashMap<&'static str, Current>,
+    /// The work of protocols that no connection starts, and what ends it.
+    background: HashMap<&'static str, (ShutdownTrigger, JoinHandle<()>)>,
     /// Every listener that is bound, with its accept loop.
     listening: HashMap<Key, (Arc<TcpListener>, JoinHandle<()>)>,
 }
@@ -62,6 +66,7 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
         proxies,
         stop: stop.clone(),
         protocols: HashMap::new(),
+        background: HashMap::new(),
         listening: HashMap::new(),
         store: store.clone(),
     };
@@ -166,8 +171,10 @@ impl Daemon {
     /// Lets the connections to come use these protocols.
     fn install(&mut self, built: Built) {
         for (module, protocol) in built {
-            if let Some(work) = protocol.clone().background(self.stop.clone()) {
-                tokio::spawn(work);
+            let (trigger, stop) = Shutdown::channel();
+            if let Some(work) = protocol.clone().background(stop) {
+                // What ran by the configuration of before ends what it has begun.
+                drop(self.background.insert(module.name, (trigger, tokio::spawn(work))));
             }
             match self.protocols.get(module.name) {
                 Some(current) => *current.write().unwrap_or_else(PoisonError::into_inner) = protocol,
@@ -256,8 +263,9 @@ impl Daemon {
             task.abort();
         }
         tracing::info!(connections = self.places.taken(), "draining");
+        self.background.values().for_each(|(trigger, _)| trigger.trigger());
         let empty = async {
-            while self.places.taken() > 0 {
+            while self.places.taken() > 0 || self.background.values().any(|(_, work)| !work.is_finished()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::{
-    Claim, Delivered, Envelope, Error, Fate, Manner, Notice, Onward, Queue, Store, Target, Terms, TraceId, Which,
+    Claim, Delivered, Due, Envelope, Error, Fate, Manner, Notice, Onward, Queue, Store, Target, Terms, TraceId, Which,
 };
 
 use world::{World, actor, on_both_engines};
@@ -105,21 +105,21 @@ async fn what_is_claimed_is_nobody_elses_until_its_time_is_over(world: World) {
 async fn each_destination_is_found_when_something_is_due(world: World) {
     let (store, _) = world.start().await;
     let queue = store.queue();
-    assert_eq!(queue.due().await.unwrap(), (vec![], None));
+    assert_eq!(queue.due().await.unwrap(), Due::default());
     send(&store, &["a@one.example", "b@two.example", "c@two.example", "d@three.example"], vec![], terms())
         .await
         .unwrap();
-    let (names, next) = queue.due().await.unwrap();
-    assert_eq!((names, next), (vec!["one.example".into(), "three.example".into(), "two.example".into()], None));
+    let due = queue.due().await.unwrap();
+    assert_eq!((due.destinations, due.next), (vec!["one.example".into(), "three.example".into(), "two.example".into()], None));
     let claims = claim(&queue, "two.example").await;
     let fates = claims.into_iter().map(|claim| (claim, Fate::Deferred("450 later".into(), LONG))).collect();
     queue.settle(actor(), fates, vec![]).await.unwrap();
     queue.rest("one.example", 3, LONG * 2, "connection refused").await.unwrap();
-    let (names, next) = queue.due().await.unwrap();
-    assert_eq!(names, ["three.example"]);
-    assert!(next.unwrap() <= LONG && next.unwrap() > LONG - Duration::from_secs(60));
+    let due = queue.due().await.unwrap();
+    assert_eq!(due.destinations, ["three.example"]);
+    assert!(due.next.unwrap() <= LONG && due.next.unwrap() > LONG - Duration::from_secs(60));
     queue.wake("one.example").await.unwrap();
-    assert_eq!(queue.due().await.unwrap().0, ["one.example", "three.example"]);
+    assert_eq!(queue.due().await.unwrap().destinations, ["one.example", "three.example"]);
     let listed = queue.list(Which::Destination("two.example".into()), 0).await.unwrap();
     assert_eq!((listed[0].attempts, listed[0].said.as_str(), listed[0].sending), (1, "450 later", false));
 }
@@ -169,14 +169,14 @@ async fn the_administrator_holds_retries_and_drops(world: World) {
     send(&store, &["a@one.example", "b@two.example"], vec![], terms()).await.unwrap();
     send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
     assert_eq!(queue.hold(actor(), Which::Address("a@one.example".into())).await.unwrap(), 2);
-    assert_eq!(queue.due().await.unwrap().0, ["two.example"]);
+    assert_eq!(queue.due().await.unwrap().destinations, ["two.example"]);
     queue.rest("one.example", 1, LONG, "away").await.unwrap();
     let first = queue.list(Which::All, 0).await.unwrap().remove(0);
     assert!(first.held);
     assert_eq!(queue.retry(actor(), Which::Row(first.id)).await.unwrap(), 1);
     assert_eq!(recipients(&claim(&queue, "one.example").await), ["a@one.example"]);
-    assert_eq!(queue.drop_rows(actor(), Which::Trace(first.trace)).await.unwrap(), 2);
-    assert_eq!(queue.drop_rows(actor(), Which::All).await.unwrap(), 1);
+    assert_eq!(queue.remove(actor(), Which::Trace(first.trace)).await.unwrap(), 2);
+    assert_eq!(queue.remove(actor(), Which::All).await.unwrap(), 1);
     assert_eq!(world.tamper("UPDATE blobs SET size = size WHERE refs = 0").await, 1);
     store.verify_audit().await.unwrap();
 }

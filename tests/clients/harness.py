@@ -78,7 +78,8 @@ class Shared:
 class Daemon:
     """A running `wharfinger serve`."""
 
-    def __init__(self, extra="", data=None, store=None):
+    def __init__(self, extra="", data=None, store=None, hostname="localhost", mail=None):
+        """`mail` is the address and port that other mail servers find it by."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-test-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         numbers = free_ports(len(LISTENERS) + 1)
@@ -88,11 +89,14 @@ class Daemon:
         for table, keys in self.store.tables().items():
             head = f"[{table}]\n"
             extra = extra.replace(head, head + keys) if head in extra else f"{extra}\n{head}{keys}"
-        text = f'hostname = "localhost"\ndata = "{self.data}"\n{extra}\n'
+        text = f'hostname = "{hostname}"\ndata = "{self.data}"\n{extra}\n'
         if "[telemetry]" not in extra:
             text += f'[telemetry]\nbind = "127.0.0.1:{self.telemetry}"\n'
         for name, protocol, tls in LISTENERS:
-            text += f'[listen.{name}]\nprotocol = "{protocol}"\nbind = "127.0.0.1:{self.port[name]}"\ntls = "{tls}"\n'
+            bind = f"127.0.0.1:{self.port[name]}"
+            if name == "smtp" and mail:
+                bind = "%s:%s" % mail
+            text += f'[listen.{name}]\nprotocol = "{protocol}"\nbind = "{bind}"\ntls = "{tls}"\n'
         self.certificate = self.data / "tls" / "self-signed.pem"
         self.config = self.folder / "wharfinger.toml"
         self.config.write_text(text)

@@ -4,6 +4,7 @@ mod accounts;
 mod app_passwords;
 mod log;
 mod mail;
+mod queue;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -58,6 +59,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<Strin
         Command::Alias(alias) => accounts::alias(context, alias).await,
         Command::Domain(domain) => accounts::domain(context, domain).await,
         Command::Mail(mail) => mail::mail(context, mail).await,
+        Command::Queue(command) => queue::queue(context, command).await,
         Command::Audit(audit) => log::audit(context, audit).await,
         Command::Events { user, limit } => log::events(context, user.as_deref(), limit).await,
         Command::Trace { id } => log::trace(context, &id).await,

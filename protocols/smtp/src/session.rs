@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use auth::{Principal, Recipient, TraceId};
-use storage::Body;
 use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
+use storage::Body;
 
 use crate::codec::{Command, Mailbox};
 use crate::commands::{Phase, Situation, refusal};

@@ -109,12 +109,13 @@ impl Queue {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn drop_rows(&self, actor: Actor, which: Which) -> Result<usize, Error> {
-        let remove = |tx: &mut Tx<'_>, row: &Listed| {
-            tx.run("DELETE FROM queue WHERE id = $1", params![row.id])?;
-            rows::leave(tx, row.message)
-        };
-        self.each(actor, "queue.drop", which, remove).await
+    pub async fn remove(&self, actor: Actor, which: Which) -> Result<usize, Error> {
+        let take =
+            |tx: &mut Tx<'_>, row: &Listed| match tx.execute("DELETE FROM queue WHERE id = $1", params![row.id])? {
+                0 => Ok(()),
+                _ => rows::leave(tx, row.message),
+            };
+        self.each(actor, "queue.drop", which, take).await
     }
 
     async fn each(

@@ -141,6 +141,19 @@ pub struct Claim {
     number: i64,
 }
 
+/// What is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The destinations that something is due for, in the order of their names.
+    pub destinations: Vec<String>,
+    /// How long it is until something is due for another one.
+    pub next: Option<Duration>,
+    /// Whether something is to be given up.
+    pub expired: bool,
+    /// Whether a sender is to be told that it takes long.
+    pub late: bool,
+}
+
 /// How a try ended, in the words of the server that said so, or in ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
@@ -185,11 +198,11 @@ impl Queue {
         self.store.db().write(move |tx| tx.run(sql, params![Timestamp::now()])).await
     }
 
-    /// The destinations that something is due for, and how long it is until the next one is.
+    /// What is to be done now.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn due(&self) -> Result<(Vec<String>, Option<Duration>), Error> {
+    pub async fn due(&self) -> Result<Due, Error> {
         self.store.db().read(|tx| rows::due(tx)).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Claim, Fate, Manner, Notice, Onward, Queued, Terms, limit, millis};
+use super::{Claim, Due, Fate, Manner, Notice, Onward, Queued, Terms, limit, millis};
 use crate::audit::Entry;
 use crate::blobs::release;
 use crate::db::{Read, Row, Tx, params};
@@ -59,8 +59,8 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, actor: &Actor, message: &NewQueued<'_>) -
     Ok(())
 }
 
-/// The destinations that something is due for now, and the time until the next one is.
-pub(super) fn due(tx: &Read<'_>) -> Result<(Vec<String>, Option<Duration>), Error> {
+/// What is to be done now.
+pub(super) fn due(tx: &Read<'_>) -> Result<Due, Error> {
     let now = clock(tx)?;
     // From one destination to the next by the index, however many rows each has.
     let found = tx.rows(
@@ -79,8 +79,13 @@ pub(super) fn due(tx: &Read<'_>) -> Result<(Vec<String>, Option<Duration>), Erro
         },
     )?;
     let next = found.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
-    let names = found.into_iter().filter(|(_, due)| *due <= now).map(|(name, _)| name).collect();
-    Ok((names, next.map(|next| Duration::from_millis((next - now) as u64))))
+    let is_any = |sql: &str| Ok::<_, Error>(tx.row(sql, params![now], |_| Ok(()))?.is_some());
+    Ok(Due {
+        destinations: found.into_iter().filter(|(_, due)| *due <= now).map(|(name, _)| name).collect(),
+        next: next.map(|next| Duration::from_millis((next - now) as u64)),
+        expired: is_any("SELECT 1 FROM queue WHERE expires <= $1 AND (holder = '' OR due <= $1) LIMIT 1")?,
+        late: is_any("SELECT 1 FROM queue WHERE warns <= $1 LIMIT 1")?,
+    })
 }
 
 /// Claims rows of a destination that are due.

@@ -210,11 +210,7 @@ impl Client {
             }
             for verdict in verdicts.iter_mut().skip(number * at_once).take(group.len()) {
                 let answer = self.answer(Step::Rcpt, COMMAND).await?;
-                *verdict = Some(if answer.is_good() {
-                    Verdict::Taken(answer)
-                } else {
-                    Verdict::Refused(answer)
-                });
+                *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Refused(answer) });
             }
         }
         let begun = begun.unwrap_or(Answer { code: 503, lines: vec![] });

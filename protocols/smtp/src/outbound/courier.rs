@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use storage::{Body, Claim, Fate, Timestamp};
+use tokio::time::Instant;
 
 use super::client::{Broken, Client, Letter, Step, Verdict};
 use super::hosts::{self, Host};
@@ -17,6 +18,8 @@ const ADDRESSES: usize = 5;
 const CONVERSATIONS: usize = 2;
 /// How long a claim lasts: longer than a server may think about the end of a message.
 pub(super) const LEASE: Duration = Duration::from_secs(900);
+/// A claim that is younger lasts long enough for a message.
+const YOUNG: Duration = Duration::from_secs(240);
 /// The longest line of a return path.
 const RETURN_PATH: u64 = 2048;
 /// Who did not hear whether a message was taken does not send it again soon.
@@ -51,8 +54,10 @@ impl Tell {
 }
 
 /// What a courier learnt of its destination.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Report {
+    /// When it claimed what it takes along.
+    claimed: Instant,
     /// A server talked to us, whatever it said of the messages.
     pub(super) reached: bool,
     /// Why none did.
@@ -68,7 +73,7 @@ struct Open {
 /// Takes all of them as far as it goes.
 pub(super) async fn deliver(outbound: &Outbound, destination: &str, claims: Vec<Claim>) -> Report {
     let mut open: Vec<Open> = claims.into_iter().map(|claim| Open { claim, trouble: None }).collect();
-    let mut report = Report::default();
+    let mut report = Report { claimed: Instant::now(), reached: false, missed: None };
     match hosts::hosts(&outbound.dns, destination, &outbound.smtp.services.hostname, chance).await {
         Ok(hosts) => visit(outbound, &hosts, &mut open, &mut report).await,
         Err(nowhere) => {
@@ -149,7 +154,8 @@ async fn talk(outbound: &Outbound, host: &str, address: IpAddr, open: &mut Vec<O
         let claims: Vec<Claim> = open[at..at + count].iter().map(|one| one.claim.clone()).collect();
         let start = start(&content).await;
         let letter = Letter { start, ..letter(&client, &claims, &content) };
-        let fence = async { outbound.queue.renew(&claims, LEASE).await.unwrap_or(false) };
+        let young = report.claimed.elapsed() < YOUNG;
+        let fence = async { young || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false) };
         let (verdicts, result) = client.send(&letter, fence).await;
         report.reached |= verdicts.iter().any(Option::is_some) || result.is_ok();
         let mut done = Vec::new();
@@ -277,7 +283,8 @@ fn letter<'a>(client: &Client, claims: &[Claim], content: &'a storage::Content) 
     let recipient = |claim: &Claim| {
         let mut rcpt = format!("RCPT TO:<{}>", claim.recipient);
         if has.dsn && claim.notice.said {
-            let wishes = [(claim.notice.success, "SUCCESS"), (claim.notice.failure, "FAILURE"), (claim.notice.delay, "DELAY")];
+            let wishes =
+                [(claim.notice.success, "SUCCESS"), (claim.notice.failure, "FAILURE"), (claim.notice.delay, "DELAY")];
             let wishes: Vec<&str> = wishes.iter().filter(|(wished, _)| *wished).map(|(_, name)| *name).collect();
             let wishes = if wishes.is_empty() { "NEVER".to_owned() } else { wishes.join(",") };
             rcpt.push_str(&format!(" NOTIFY={wishes}"));

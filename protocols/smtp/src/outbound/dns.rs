@@ -38,8 +38,9 @@ impl Dns {
     /// A sentence, when the system's configuration cannot be read.
     pub(crate) fn new(servers: &[SocketAddr]) -> Result<Dns, String> {
         let (config, mut options) = if servers.is_empty() {
-            hickory_resolver::system_conf::read_system_conf()
-                .map_err(|error| format!("the system's DNS servers are not known: {error}; name them in [dns] servers"))?
+            hickory_resolver::system_conf::read_system_conf().map_err(|error| {
+                format!("the system's DNS servers are not known: {error}; name them in [dns] servers")
+            })?
         } else {
             let server = |address: &SocketAddr| {
                 let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());

@@ -119,12 +119,16 @@ impl Dispatcher {
 
     /// Sends couriers where something is due; the time until something else is.
     async fn dispatch(&mut self) -> Result<Option<Duration>, storage::Error> {
-        self.give_up().await?;
-        self.warn().await?;
         let most = self.outbound.smtp.config.outbound.connections as usize;
         let each = self.outbound.smtp.config.outbound.per_destination;
-        let (due, next) = self.outbound.queue.due().await?;
-        for destination in due {
+        let due = self.outbound.queue.due().await?;
+        if due.expired {
+            self.give_up().await?;
+        }
+        if due.late {
+            self.warn().await?;
+        }
+        for destination in due.destinations {
             let window = self.windows.entry(destination.clone()).or_insert_with(|| Window::new(each));
             while window.has_room() && self.couriers.len() < most {
                 let claims = self.outbound.queue.claim(&destination, BATCH, LEASE).await?;
@@ -140,7 +144,7 @@ impl Dispatcher {
             }
         }
         self.windows.retain(|_, window| !window.is_idle() || window.failures() > 0);
-        Ok(next)
+        Ok(due.next)
     }
 
     /// Brings back what was tried for too long, also where its destination rests.
@@ -157,9 +161,7 @@ impl Dispatcher {
     /// Tells the senders of what takes long.
     async fn warn(&mut self) -> Result<(), storage::Error> {
         let late = self.outbound.queue.late(BATCH).await?;
-        if !late.is_empty() {
-            courier::warn(&self.outbound, late).await;
-        }
+        courier::warn(&self.outbound, late).await;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! Notifications on their way: each is delivered in the transaction that ends what it tells of.
 
-use bytes::Bytes;
 use auth::{Delivery, Envelope, Peer, Recipient, TraceId};
+use bytes::Bytes;
 use storage::{Claim, Error, Fate, Manner, Notice, Timestamp};
 
-use super::{Outbound, courier};
 use super::notice::{self, Action, Notification, Told};
+use super::{Outbound, courier};
 
 /// The most of a header that comes back.
 const HEADER: u64 = 64 << 10;
