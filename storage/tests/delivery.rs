@@ -12,6 +12,7 @@ use world::{World, actor, home, on_both_engines};
 on_both_engines! {
     one_who_is_reached_by_several_addresses_gets_one_copy
     a_detail_names_a_mailbox_without_a_special_use
+    those_who_get_the_same_do_not_wait_in_a_circle
 }
 
 async fn mail(store: &Store, name: &str) -> Mail {
@@ -62,4 +63,32 @@ async fn a_detail_names_a_mailbox_without_a_special_use(world: World) {
     alice.create("lists/rust", None).await.unwrap();
     deliver(&store, &[(id, Some("lists/rust")), (id, Some("Trash"))]).await;
     assert_eq!((count(&alice, "lists/rust").await, count(&alice, "INBOX").await), (1, 6));
+}
+
+async fn those_who_get_the_same_do_not_wait_in_a_circle(world: World) {
+    let (store, _) = world.start().await;
+    let names: Vec<String> = (0..8).map(|number| format!("u{number}")).collect();
+    let mut all = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        home(&store, name, None).await;
+        let (store, account) = (store.clone(), store.account(name).await.unwrap().unwrap().id);
+        // Each content has one row, and each account counts references of all of them, in an order of its own.
+        all.push(tokio::spawn(async move {
+            for turn in 0..80 {
+                let content = format!("Subject: {}\r\n\r\n", (turn * (2 * number + 1) + number) % 10);
+                world::deliver(&store, content.as_bytes(), &[(account, "x@example.org")]).await.unwrap();
+            }
+        }));
+    }
+    for one in all {
+        one.await.unwrap();
+    }
+    for name in &names {
+        assert_eq!(count(&mail(&store, name).await, "INBOX").await, 80);
+    }
+    store.verify_audit().await.unwrap();
+    drop(store);
+    // What a connection has counted is told when it ends.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(world.deadlocks().await, 0);
 }

@@ -115,8 +115,8 @@ impl Dialect {
         }
     }
 
-    /// Makes [`Dialect::matching`] go by the index until the transaction ends. PostgreSQL's planner does not know what it
-    /// takes to fetch the words of a document, which it keeps apart from the row, and would rather look at each.
+    /// Makes [`Dialect::matching`] go by the index until the transaction ends. PostgreSQL's planner does not know what
+    /// it takes to fetch the words of a document, which it keeps apart from the row, and would rather look at each.
     pub(crate) fn by_index(self) -> Option<&'static str> {
         match self {
             Dialect::Sqlite => None,

@@ -148,6 +148,18 @@ impl World {
         }
     }
 
+    /// How often PostgreSQL had to break a circle of transactions that waited for each other.
+    pub(crate) async fn deadlocks(&self) -> i64 {
+        let Engine::Postgres(options) = &self.engine else { return 0 };
+        let (client, connection) = tokio_postgres::connect(&options.url, tokio_postgres::NoTls).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        let row = client.query_one(sql, &[]).await.unwrap();
+        drop(client);
+        driver.await.unwrap().unwrap();
+        row.get(0)
+    }
+
     /// How large the database is.
     pub(crate) async fn bytes(&self) -> u64 {
         match &self.engine {

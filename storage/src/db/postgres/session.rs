@@ -25,8 +25,8 @@ use crate::error::with_causes;
 pub(super) const READ_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// How a read of several statements begins.
 pub(super) const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// How the first part that can be undone alone begins. It does not wait for long, whatever somebody else holds: that one
-/// may wait for what this transaction holds already, and PostgreSQL looks for such a circle only after a second.
+/// How the first part that can be undone alone begins. It does not wait for long, whatever somebody else holds: that
+/// one may wait for what this transaction holds already, and PostgreSQL looks for such a circle only after a second.
 const FIRST_PART: &str = "SET LOCAL lock_timeout = '5ms'; SAVEPOINT part";
 /// How the next one begins.
 const NEXT_PART: &str = "RELEASE SAVEPOINT part; SAVEPOINT part";
