@@ -87,8 +87,7 @@ impl Authority {
         result
     }
 
-    /// Whether a user may send from `address`: one of its own, or one of another server's, of which nobody here can
-    /// tell. A refusal is in the audit log when this returns.
+    /// Whether a user may send from `address`, one of its own. A refusal is in the audit log when this returns.
     ///
     /// # Errors
     /// When the store fails.
@@ -97,9 +96,8 @@ impl Authority {
             Ok(Recipient { route: Route::Here(targets), .. }) => {
                 targets.iter().any(|target| target.account == sender.id)
             }
-            Ok(Recipient { route: Route::Onward(_), .. }) => true,
-            Err(Refused::Elsewhere) => true,
-            Err(Refused::Unknown | Refused::Invalid) => false,
+            Ok(Recipient { route: Route::Onward(_), .. })
+            | Err(Refused::Elsewhere | Refused::Unknown | Refused::Invalid) => false,
             Err(Refused::Unavailable(error)) => return Err(error),
         };
         if !own {

@@ -138,13 +138,10 @@ pub fn encryption_required() -> Reply {
     Reply::new(538, "5.7.11 Encryption required: issue STARTTLS before AUTH")
 }
 
-/// A recipient was refused; `submission` tells whether a user of ours asked.
-pub fn refused_recipient(refused: &Refused, submission: bool) -> Reply {
+/// A recipient was refused.
+pub fn refused_recipient(refused: &Refused) -> Reply {
     match refused {
         Refused::Unknown => Reply::new(550, "5.1.1 No such mailbox here"),
-        Refused::Elsewhere if submission => {
-            Reply::new(550, "5.7.1 Not a local address, and this server does not send mail to other servers yet")
-        }
         Refused::Elsewhere => Reply::new(550, "5.7.1 Relaying denied: this server takes mail for its own domains only"),
         Refused::Invalid => Reply::new(501, "5.1.3 Not an address"),
         Refused::Unavailable(error) => Reply::from(error),

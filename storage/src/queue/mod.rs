@@ -258,8 +258,8 @@ impl Queue {
     /// A claim that was lost meanwhile changes nothing.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when a notification has no room, [`Error::Busy`] when another node has told a sender that it
-    /// takes long; when the store fails. Then nothing is changed.
+    /// [`Error::OverQuota`] when a notification has no room, [`Error::Busy`] when another node has told a sender that
+    /// it takes long; when the store fails. Then nothing is changed.
     pub async fn settle(&self, actor: Actor, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) -> Result<(), Error> {
         let work = move |tx: &mut crate::db::Tx<'_>| {
             fates.iter().try_for_each(|(claim, fate)| rows::settle(tx, &actor, claim, fate))

@@ -55,14 +55,13 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -
                 }
                 Reply::new(250, "2.1.5 Ok")
             }
-            Err(refused) => reply::refused_recipient(&refused, is_submission(wire)),
+            Err(refused) => reply::refused_recipient(&refused),
         }
     };
     Ok((State::Mail(client, mail), reply))
 }
 
-/// A user sends from an own address, or from one elsewhere; never in another user's name (RFC 6409 §6.1), and not with
-/// an app password that may only read.
+/// A user sends from an own address and no other (RFC 6409 §6.1), and not with an app password that may only read.
 async fn bad_sender(smtp: &Smtp, wire: &Wire, client: &Client, from: Option<&Mailbox>) -> Option<Reply> {
     let login = client.login.as_ref()?;
     if login.read_only {

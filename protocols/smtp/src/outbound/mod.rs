@@ -1,5 +1,5 @@
-//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which destinations
-//! are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts
+//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which
+//! destinations are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts
 //! of their destination.
 
 pub mod answer;

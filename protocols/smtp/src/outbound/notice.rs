@@ -67,8 +67,8 @@ impl Notification<'_> {
             ),
             Action::Delayed => (
                 "Not delivered yet: your message is still tried",
-                "Your message could not be delivered to the recipients below yet. It is still tried; you need not send it \
-                 again.",
+                "Your message could not be delivered to the recipients below yet. It is still tried; you need not send \
+                 it again.",
                 "delayed",
             ),
             Action::Relayed => (
