@@ -150,14 +150,11 @@ impl World {
 
     /// How often PostgreSQL had to break a circle of transactions that waited for each other.
     pub(crate) async fn deadlocks(&self) -> i64 {
-        let Engine::Postgres(options) = &self.engine else { return 0 };
-        let (client, connection) = tokio_postgres::connect(&options.url, tokio_postgres::NoTls).await.unwrap();
-        let driver = tokio::spawn(connection);
         let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-        let row = client.query_one(sql, &[]).await.unwrap();
-        drop(client);
-        driver.await.unwrap().unwrap();
-        row.get(0)
+        match &self.engine {
+            Engine::Sqlite => 0,
+            Engine::Postgres(options) => number(&options.url, sql).await,
+        }
     }
 
     /// How large the database is.
@@ -168,12 +165,7 @@ impl World {
                 size("wharfinger.db") + size("wharfinger.db-wal")
             }
             Engine::Postgres(options) => {
-                let (client, connection) = tokio_postgres::connect(&options.url, tokio_postgres::NoTls).await.unwrap();
-                let driver = tokio::spawn(connection);
-                let row = client.query_one("SELECT pg_database_size(current_database())", &[]).await.unwrap();
-                drop(client);
-                driver.await.unwrap().unwrap();
-                row.get::<_, i64>(0) as u64
+                number(&options.url, "SELECT pg_database_size(current_database())").await as u64
             }
         }
     }
@@ -223,6 +215,16 @@ async fn administer(url: &str, sql: &str) -> u64 {
     drop(client);
     driver.await.unwrap().unwrap();
     count
+}
+
+/// The number that a query finds.
+async fn number(url: &str, sql: &str) -> i64 {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let row = client.query_one(sql, &[]).await.unwrap();
+    drop(client);
+    driver.await.unwrap().unwrap();
+    row.get(0)
 }
 
 pub(crate) fn actor() -> Actor {

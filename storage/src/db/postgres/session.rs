@@ -186,18 +186,7 @@ impl Session {
             return Ok(());
         }
         // Sent together with what is still on its way: when any of that failed, this undoes all, and says so.
-        self.run("COMMIT", async {
-            let sent: Vec<Sent> = self.sent.take();
-            let committed = self.client.batch_execute("COMMIT");
-            let sent = async {
-                for sent in sent {
-                    sent.await?;
-                }
-                Ok(())
-            };
-            let (committed, sent) = tokio::join!(committed, sent);
-            sent.and(committed)
-        })
+        self.run("COMMIT", self.client.batch_execute("COMMIT"))
     }
 
     /// Undoes the transaction.
