@@ -16,6 +16,7 @@ use crate::held::Held;
 use crate::passes::Passes;
 use crate::password::Passwords;
 use crate::prepare::prepared;
+use crate::srs::Srs;
 use crate::turns::Turns;
 use crate::{Denied, Offer, Principal, Secret, Session};
 
@@ -71,6 +72,8 @@ pub struct Authority {
     pub(crate) remembered: Cache<[u8; 32], Remembered>,
     /// The secret that salts follow from.
     salts: OnceCell<[u8; 32]>,
+    /// The secret that senders of forwarded mail are rewritten with.
+    pub(crate) srs: OnceCell<Srs>,
     sites: Cache<String, KnownSite>,
     pub(crate) web_lifetime: Duration,
     pub(crate) passes: Passes,
@@ -94,7 +97,8 @@ impl Authority {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| error.to_string())?;
         let (remembered, sites) = (Cache::new(REMEMBERED), Cache::new(SITES));
-        let (turns, held, decoys, salts) = (Turns::new(), Held::default(), Decoys::default(), OnceCell::new());
+        let (turns, held, decoys) = (Turns::new(), Held::default(), Decoys::default());
+        let (salts, srs) = (OnceCell::new(), OnceCell::new());
         Ok(Arc::new(Authority {
             store,
             config,
@@ -105,6 +109,7 @@ impl Authority {
             key,
             remembered,
             salts,
+            srs,
             sites,
             web_lifetime,
             passes: Passes::default(),

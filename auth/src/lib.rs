@@ -14,6 +14,7 @@ mod prepare;
 mod renew;
 mod sasl;
 mod secret;
+mod srs;
 mod throttle;
 mod turns;
 mod web;

@@ -1,8 +1,11 @@
 //! Who mail may be delivered to, here and elsewhere.
 
-use storage::{Manner, Notice, Onward, Queue, Target, Terms};
+use std::collections::HashSet;
+
+use storage::{Manner, Notice, Onward, Queue, Resolved, Store, Target, Terms, Timestamp};
 
 use crate::authority::actor;
+use crate::srs::Srs;
 use crate::{Authority, Peer, Principal, TraceId};
 
 pub use storage::Delivery;
@@ -11,25 +14,51 @@ pub use storage::Delivery;
 const ADDRESS_MAX: usize = 254;
 
 /// An address that mail may be delivered to, with what stands behind it. Only [`Authority`] makes one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Recipient {
     address: String,
-    route: Route,
+    /// Accounts of this server.
+    targets: Vec<Target>,
+    /// Addresses of other servers.
+    onward: Vec<Address>,
+    /// Set when it is an address of ours that mail is forwarded from.
+    forwarder: Option<Forwarder>,
 }
 
-/// What stands behind an address.
+/// An address of another server.
 #[derive(Debug, Clone)]
-enum Route {
-    /// Accounts of this server.
-    Here(Vec<Target>),
-    /// Another server: the domain in small letters and ASCII.
-    Onward(String),
+struct Address {
+    address: String,
+    /// The domain in small letters and ASCII.
+    destination: String,
+}
+
+/// What rewrites the senders of mail that is forwarded.
+#[derive(Clone)]
+struct Forwarder {
+    srs: Srs,
+    domain: String,
 }
 
 impl Recipient {
     /// The address as the client gave it.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether it stands for accounts of this server.
+    pub fn is_here(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    /// Whether mail for an address of ours goes on to other servers.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarder.is_some()
+    }
+
+    /// For how many it stands.
+    pub fn count(&self) -> usize {
+        self.targets.len() + self.onward.len()
     }
 }
 
@@ -51,7 +80,7 @@ pub enum Refused {
 }
 
 /// Who a message is from and to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Envelope {
     /// The id of the mail transaction.
     pub trace: TraceId,
@@ -93,11 +122,8 @@ impl Authority {
     /// When the store fails.
     pub async fn may_send_as(&self, peer: &Peer, sender: &Principal, address: &str) -> Result<bool, storage::Error> {
         let own = match self.resolve(address).await {
-            Ok(Recipient { route: Route::Here(targets), .. }) => {
-                targets.iter().any(|target| target.account == sender.id)
-            }
-            Ok(Recipient { route: Route::Onward(_), .. })
-            | Err(Refused::Elsewhere | Refused::Unknown | Refused::Invalid) => false,
+            Ok(found) => found.targets.iter().any(|target| target.account == sender.id),
+            Err(Refused::Elsewhere | Refused::Unknown | Refused::Invalid) => false,
             Err(Refused::Unavailable(error)) => return Err(error),
         };
         if !own {
@@ -117,9 +143,25 @@ impl Authority {
         }
     }
 
+    /// A new file without a name, for what need not last.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn scratch(&self) -> std::io::Result<std::fs::File> {
+        self.store.scratch()
+    }
+
     /// The outbound queue, for the module that empties it.
     pub fn queue(&self) -> Queue {
         self.store.queue()
+    }
+
+    /// The keys of a domain of ours, those in use first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn dkim_keys(&self, domain: &str) -> Result<Vec<storage::DkimKey>, storage::Error> {
+        self.store.dkim_keys(domain).await
     }
 
     /// The domains whose mail is taken here.
@@ -145,42 +187,111 @@ impl Authority {
             _ => return Err(Refused::Invalid),
         };
         let local = unquote(local);
-        let accounts = self.store.resolve(&local, domain).await.map_err(Refused::Unavailable)?;
-        let accounts = accounts.ok_or(Refused::Elsewhere)?;
-        if accounts.is_empty() {
+        let found = self.store.resolve(&local, domain).await.map_err(Refused::Unavailable)?;
+        let mut found = found.ok_or(Refused::Elsewhere)?;
+        let mut forwarder = None;
+        if found.is_empty() || !found.onward.is_empty() {
+            let srs = self.srs.get_or_try_init(|| secret(&self.store)).await.map_err(Refused::Unavailable)?;
+            if found.is_empty()
+                && let Some(sender) = srs.original(&local, Timestamp::now().0)
+            {
+                // A message that was forwarded comes back.
+                found = self.found(sender).await?;
+            }
+            forwarder = Some(Forwarder { srs: srs.clone(), domain: domain.to_owned() });
+        }
+        if found.is_empty() {
             return Err(Refused::Unknown);
         }
+        let Resolved { accounts, onward } = found;
         let detail = local.split_once('+').map(|(_, detail)| detail.to_owned());
         let target = |account| Target { account, address: address.to_owned(), detail: detail.clone() };
-        let route = Route::Here(accounts.into_iter().map(target).collect());
-        Ok(Recipient { address: address.to_owned(), route })
+        let targets = accounts.into_iter().map(target).collect();
+        let onward: Vec<Address> = onward.into_iter().filter_map(|address| Address::read(&address).ok()).collect();
+        let forwarder = forwarder.filter(|_| !onward.is_empty());
+        Ok(Recipient { address: address.to_owned(), targets, onward, forwarder })
+    }
+
+    /// What a sender that was rewritten stood for: it may even be one of ours.
+    async fn found(&self, sender: String) -> Result<Resolved, Refused> {
+        let Some((local, domain)) = sender.rsplit_once('@') else { return Ok(Resolved::default()) };
+        match self.store.resolve(local, domain).await.map_err(Refused::Unavailable)? {
+            Some(found) => Ok(found),
+            None => Ok(Resolved { onward: [sender].into(), ..Resolved::default() }),
+        }
     }
 
     /// Begins to deliver a message to recipients that were looked up.
     pub fn delivery(&self, peer: &Peer, sender: Option<&Principal>, envelope: Envelope) -> Delivery {
         let Envelope { trace, from, to: recipients, manner, terms } = envelope;
-        let (mut to, mut onward) = (Vec::new(), Vec::new());
-        for (Recipient { address, route }, notice) in recipients {
-            match route {
-                Route::Here(targets) => to.extend(targets),
-                Route::Onward(destination) => onward.push(Onward { address, destination, notice }),
+        let (mut to, mut onward, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+        for (recipient, notice) in recipients {
+            let Recipient { address: given, targets, onward: addresses, forwarder } = recipient;
+            to.extend(targets);
+            let alone = addresses.len() == 1;
+            for Address { address, destination } in addresses {
+                if !known.insert(address.to_lowercase()) {
+                    continue;
+                }
+                let (from, notice) = match &forwarder {
+                    None => (from.clone(), notice.clone()),
+                    // Mail of a user may come from here anyway.
+                    Some(_) if sender.is_some() || from.is_empty() => (from.clone(), forwarded(&notice, &given, alone)),
+                    Some(Forwarder { srs, domain }) => {
+                        let rewritten = srs.rewrite(&from, domain, Timestamp::now().0);
+                        (rewritten.unwrap_or_else(|| from.clone()), forwarded(&notice, &given, alone))
+                    }
+                };
+                onward.push(Onward { from, address, destination, notice });
             }
         }
-        self.store.delivery(actor(peer, sender), storage::Envelope { trace, from, to, onward, manner, terms })
+        let (junk, head) = (None, String::new());
+        let envelope = storage::Envelope { trace, from, to, junk, head, onward, manner, terms };
+        self.store.delivery(actor(peer, sender), envelope)
     }
 }
 
-/// An address of another server.
-fn onward(address: &str) -> Result<Recipient, Refused> {
-    let (_, domain) = address.rsplit_once('@').ok_or(Refused::Invalid)?;
-    let destination = match domain.starts_with('[') {
-        true => domain.to_ascii_lowercase(),
-        false => idna::domain_to_ascii(domain).map_err(|_| Refused::Invalid)?.to_ascii_lowercase(),
-    };
-    if destination.is_empty() {
-        return Err(Refused::Invalid);
+impl Address {
+    fn read(address: &str) -> Result<Self, Refused> {
+        let (_, domain) = address.rsplit_once('@').ok_or(Refused::Invalid)?;
+        let destination = match domain.starts_with('[') {
+            true => domain.to_ascii_lowercase(),
+            false => idna::domain_to_ascii(domain).map_err(|_| Refused::Invalid)?.to_ascii_lowercase(),
+        };
+        if destination.is_empty() {
+            return Err(Refused::Invalid);
+        }
+        Ok(Address { address: address.to_owned(), destination })
     }
-    Ok(Recipient { address: address.to_owned(), route: Route::Onward(destination) })
+}
+
+/// A recipient on another server.
+fn onward(address: &str) -> Result<Recipient, Refused> {
+    let onward = vec![Address::read(address)?];
+    Ok(Recipient { address: address.to_owned(), targets: Vec::new(), onward, forwarder: None })
+}
+
+async fn secret(store: &Store) -> Result<Srs, storage::Error> {
+    store.secret("srs").await.map(Srs::new)
+}
+
+/// What the sender hears of an address that its recipient forwards to: where that stands for several, no success, since
+/// each would tell of its own (RFC 3461 §5.2.7).
+fn forwarded(notice: &Notice, address: &str, alone: bool) -> Notice {
+    let original = notice.original.clone().or_else(|| Some(format!("rfc822;{}", xtext(address))));
+    Notice { success: notice.success && alone, original, ..notice.clone() }
+}
+
+/// Text as a parameter's value (RFC 3461 §4).
+fn xtext(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'!'..=b'~' if byte != b'+' && byte != b'=' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("+{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// A quoted local part means the same as the plain one (RFC 5321 §4.1.2).

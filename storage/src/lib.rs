@@ -4,6 +4,7 @@
 //! the call returns. Protocols see a [`Home`], a [`Site`] or a [`Delivery`], never the [`Store`] itself.
 
 mod accounts;
+mod addresses;
 pub mod audit;
 mod blobs;
 mod cache;
@@ -11,6 +12,7 @@ mod change;
 mod circuit;
 mod credentials;
 mod db;
+mod dkim;
 mod error;
 mod files;
 mod lease;
@@ -18,6 +20,7 @@ mod mail;
 mod path;
 mod peer;
 mod queue;
+mod remembered;
 mod secrets;
 mod store;
 mod throttle;
@@ -25,9 +28,11 @@ mod time;
 mod web;
 
 pub use accounts::{Account, NewAccount, Role};
+pub use addresses::Resolved;
 pub use blobs::{Content, ContentReader, Object, S3};
 pub use credentials::{Credential, Kind as CredentialKind, NewAppPassword, Scope, Verifier};
 pub use db::{Change, Engine, Postgres, PostgresTls};
+pub use dkim::{DkimKey, NewDkimKey, State as DkimState};
 pub use error::Error;
 pub use files::{Check, Home, Kind, Node, PutOptions, Remove, Site, Stored, Upload, Usage};
 pub use lease::Lease;
@@ -40,6 +45,7 @@ pub use mail::{
 pub use path::VPath;
 pub use peer::{Actor, Pass, Peer, Tls, TraceId};
 pub use queue::{Body, Claim, Due, Fate, Listed, Manner, Notice, Onward, Queue, Queued, Return, Terms, Which};
+pub use remembered::{Seen, TlsPolicy};
 pub use store::{BlobStore, Options, Status, Store};
 pub use throttle::{Login, Rule, Standing};
 pub use time::Timestamp;

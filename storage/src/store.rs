@@ -83,6 +83,8 @@ struct Inner {
     queue_filled: Notify,
     /// What the leases of this process are held by.
     holder: String,
+    /// Where files lie that nobody else needs.
+    data: PathBuf,
     /// Held as long as the store is open: one process at a time.
     _lock: std::fs::File,
 }
@@ -119,6 +121,14 @@ pub struct Status {
 }
 
 impl Store {
+    /// A new file without a name, which is gone when it is closed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn scratch(&self) -> std::io::Result<std::fs::File> {
+        tempfile::tempfile_in(&self.inner.data)
+    }
+
     /// Opens the store in a folder, making what is missing and tidying what a crash left.
     ///
     /// # Errors
@@ -183,6 +193,7 @@ impl Store {
                 index: Default::default(),
                 queue_filled: Notify::new(),
                 holder,
+                data: options.data.clone(),
                 _lock: lock,
             }),
         })
@@ -193,7 +204,7 @@ impl Store {
         let actor = Actor::command_line();
         let fresh = self.db().read(|tx| tx.row("SELECT 1 FROM audit LIMIT 1", &[], |_| Ok(()))).await?.is_none();
         for domain in domains.iter().filter(|_| fresh) {
-            match self.add_domain(&actor, domain).await {
+            match self.add_domain(&actor, domain, Vec::new()).await {
                 // Another node has just started on the same store.
                 Ok(()) | Err(Error::Exists) => {}
                 Err(error) => return Err(error),

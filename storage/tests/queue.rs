@@ -31,7 +31,7 @@ fn terms() -> Terms {
 
 fn onward(address: &str) -> Onward {
     let destination = address.rsplit_once('@').unwrap().1.to_owned();
-    Onward { address: address.into(), destination, notice: Notice::default() }
+    Onward { from: "alice@example.org".into(), address: address.into(), destination, notice: Notice::default() }
 }
 
 async fn send(store: &Store, to: &[&str], here: Vec<Target>, terms: Terms) -> Result<Delivered, Error> {
@@ -71,7 +71,7 @@ async fn a_message_leaves_with_its_last_recipient(world: World) {
     let claims = claim(&queue, "one.example").await;
     assert_eq!(recipients(&claims), ["a@one.example", "c@one.example"]);
     let message = claims[0].message.clone();
-    assert!(message.manner.utf8 && message.from == "alice@example.org");
+    assert!(message.manner.utf8 && claims[0].from == "alice@example.org");
     let content = queue.content(&message).await.unwrap();
     assert_eq!(&content.read(0..content.len()).await.unwrap()[..7], b"Subject");
     let fates = claims.into_iter().zip([Fate::Sent("250 ok".into()), Fate::Failed("550 no".into())]).collect();

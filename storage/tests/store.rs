@@ -295,12 +295,21 @@ async fn addresses_find_their_accounts(world: World) {
     store.set_alias(&actor(), "team@example.org", vec!["alice".into(), "bob".into()]).await.unwrap();
     let found = |local: &'static str, domain: &'static str| {
         let store = store.clone();
-        async move { store.resolve(local, domain).await.unwrap().map(|accounts| accounts.len()) }
+        async move { store.resolve(local, domain).await.unwrap().map(|found| found.accounts.len()) }
     };
     assert_eq!(found("Alice", "EXAMPLE.org").await, Some(1));
     assert_eq!(found("alice+list", "example.org").await, Some(1));
     assert_eq!(found("team", "example.org").await, Some(2));
     assert_eq!(found("nobody", "example.org").await, Some(0));
+    store.set_alias(&actor(), "sales@example.org", vec!["team@example.org".into(), "x@away.example".into()]).await.unwrap();
+    let sales = store.resolve("sales", "example.org").await.unwrap().unwrap();
+    assert_eq!((sales.accounts.len(), sales.onward), (2, ["x@away.example".to_owned()].into()), "aliases of aliases");
+    store.set_alias(&actor(), "@example.org", vec!["bob".into()]).await.unwrap();
+    assert_eq!(found("nobody", "example.org").await, Some(1), "the catch-all");
+    assert_eq!(found("alice", "example.org").await, Some(1), "somebody has it");
+    store.set_alias(&actor(), "one@example.org", vec!["two@example.org".into()]).await.unwrap();
+    store.set_alias(&actor(), "two@example.org", vec!["one@example.org".into()]).await.unwrap();
+    assert!(store.resolve("one", "example.org").await.is_err(), "round in circles");
     assert_eq!(found("alice", "elsewhere.example").await, None);
     assert!(store.set_alias(&actor(), "x@elsewhere.example", vec!["bob".into()]).await.is_err());
 }

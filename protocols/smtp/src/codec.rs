@@ -6,6 +6,11 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+#[path = "codec/parameters.rs"]
+mod parameters;
+
+pub use parameters::{Body, MailParameters, Notify, RcptParameters, Ret};
+
 /// A command as the client gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -29,10 +34,12 @@ pub enum Command {
         /// What stood behind the path.
         parameters: MailParameters,
     },
-    /// `RCPT TO:<path>`.
+    /// `RCPT TO:<path> [parameters]`.
     Rcpt {
         /// Whom the message is for.
         to: Mailbox,
+        /// What stood behind the path.
+        parameters: RcptParameters,
     },
     /// `DATA`.
     Data,
@@ -55,28 +62,6 @@ pub enum Command {
     Help,
     /// `QUIT`.
     Quit,
-}
-
-/// The parameters of `MAIL` that some listener offers; a listener may still refuse one that it did not offer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MailParameters {
-    /// `SIZE=n` (RFC 1870).
-    pub size: Option<u64>,
-    /// `BODY=7BIT` or `BODY=8BITMIME` (RFC 6152).
-    pub body: Option<Body>,
-    /// `SMTPUTF8` (RFC 6531).
-    pub utf8: bool,
-    /// `AUTH=mailbox`, in xtext as it came (RFC 4954 §5).
-    pub auth: Option<String>,
-}
-
-/// What the client says of the octets of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    /// ASCII alone.
-    SevenBit,
-    /// Any octets, in lines.
-    EightBit,
 }
 
 /// A mailbox (RFC 5321 §4.1.2), its local part without quotes and escapes.
@@ -154,7 +139,7 @@ impl fmt::Display for Command {
             Command::Auth { mechanism, initial: Some(initial) } => write!(out, "AUTH {mechanism} {initial}"),
             Command::Mail { from: None, parameters } => write!(out, "MAIL FROM:<>{parameters}"),
             Command::Mail { from: Some(from), parameters } => write!(out, "MAIL FROM:<{from}>{parameters}"),
-            Command::Rcpt { to } => write!(out, "RCPT TO:<{to}>"),
+            Command::Rcpt { to, parameters } => write!(out, "RCPT TO:<{to}>{parameters}"),
             Command::Data => out.write_str("DATA"),
             Command::Bdat { size, last } => write!(out, "BDAT {size}{}", if *last { " LAST" } else { "" }),
             Command::Rset => out.write_str("RSET"),
@@ -164,26 +149,6 @@ impl fmt::Display for Command {
             Command::Help => out.write_str("HELP"),
             Command::Quit => out.write_str("QUIT"),
         }
-    }
-}
-
-impl fmt::Display for MailParameters {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(size) = self.size {
-            write!(out, " SIZE={size}")?;
-        }
-        match self.body {
-            Some(Body::SevenBit) => out.write_str(" BODY=7BIT")?,
-            Some(Body::EightBit) => out.write_str(" BODY=8BITMIME")?,
-            None => {}
-        }
-        if self.utf8 {
-            out.write_str(" SMTPUTF8")?;
-        }
-        if let Some(auth) = &self.auth {
-            write!(out, " AUTH={auth}")?;
-        }
-        Ok(())
     }
 }
 
@@ -237,41 +202,14 @@ fn mail(rest: &str) -> Result<Command, Fault> {
     if from.as_ref().is_some_and(|from| from.domain.is_none()) {
         return Err(Fault::Sender);
     }
-    let mut parameters = MailParameters::default();
-    for word in rest.split(' ').filter(|word| !word.is_empty()) {
-        let (keyword, value) = word.split_once('=').map_or((word, None), |(keyword, value)| (keyword, Some(value)));
-        match (keyword.to_ascii_uppercase().as_str(), value) {
-            ("SIZE", Some(value)) if parameters.size.is_none() => {
-                parameters.size = Some(number(value).ok_or(Fault::Value("SIZE"))?);
-            }
-            ("SIZE", _) => return Err(Fault::Value("SIZE")),
-            ("BODY", Some(value)) if parameters.body.is_none() => {
-                parameters.body = Some(match value.to_ascii_uppercase().as_str() {
-                    "7BIT" => Body::SevenBit,
-                    "8BITMIME" => Body::EightBit,
-                    _ => return Err(Fault::Value("BODY")),
-                });
-            }
-            ("BODY", _) => return Err(Fault::Value("BODY")),
-            ("SMTPUTF8", None) if !parameters.utf8 => parameters.utf8 = true,
-            ("SMTPUTF8", _) => return Err(Fault::Value("SMTPUTF8")),
-            ("AUTH", Some(value)) if parameters.auth.is_none() && !value.is_empty() => {
-                parameters.auth = Some(value.to_owned());
-            }
-            ("AUTH", _) => return Err(Fault::Value("AUTH")),
-            (unknown, _) => return Err(Fault::Parameter(unknown.to_owned())),
-        }
-    }
+    let parameters = MailParameters::parse(rest)?;
     Ok(Command::Mail { from, parameters })
 }
 
 fn rcpt(rest: &str) -> Result<Command, Fault> {
     let rest = strip_keyword(rest, "TO:").ok_or(Fault::Arguments("RCPT TO:<address>"))?;
     let (Some(to), rest) = path(rest).ok_or(Fault::Recipient)? else { return Err(Fault::Recipient) };
-    match rest.split(['=', ' ']).find(|word| !word.is_empty()) {
-        Some(unknown) => Err(Fault::Parameter(unknown.to_ascii_uppercase())),
-        None => Ok(Command::Rcpt { to }),
-    }
+    Ok(Command::Rcpt { to, parameters: RcptParameters::parse(rest)? })
 }
 
 fn bdat(rest: &str) -> Option<Command> {

@@ -8,10 +8,13 @@ pub mod commands;
 pub mod config;
 mod ops;
 pub mod outbound;
+mod pipeline;
 mod received;
 pub mod reply;
 pub mod scan;
 mod session;
+mod spool;
+pub mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use std::time::Duration;
 use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, Shutdown, TlsMode};
 
 use config::Config;
+use trust::keys::Keys;
 
 /// The protocol as the daemon knows it.
 pub const MODULE: Module = Module {
@@ -41,6 +45,7 @@ const SUBMISSION: &str = "submission";
 struct Smtp {
     config: Config,
     services: Services,
+    keys: Keys,
 }
 
 impl Smtp {
@@ -52,7 +57,7 @@ impl Smtp {
 fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, ConfigError> {
     let config: Config = protocol::read_config(MODULE.name, table)?;
     config.check()?;
-    Ok(Arc::new(Smtp { config, services }))
+    Ok(Arc::new(Smtp { config, services, keys: Keys::default() }))
 }
 
 impl Protocol for Smtp {

@@ -28,9 +28,10 @@ pub(crate) struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    /// `Return-Path` and `Received`, with their line ends.
-    pub(crate) fn fields(&self) -> String {
-        let mut text = format!("Return-Path: <{}>\r\n", self.from);
+    /// `Return-Path` and `Received`, with their line ends: what is found out about the message stands between them.
+    pub(crate) fn fields(&self) -> (String, String) {
+        let path = format!("Return-Path: <{}>\r\n", self.from);
+        let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = write!(text, "Received: from {} ({})\r\n", self.client, literal(self.peer.remote.ip()));
         if let Some(tls) = &self.peer.tls {
@@ -41,7 +42,7 @@ impl Passage<'_> {
             let _ = write!(text, "\r\n\tfor <{recipient}>");
         }
         let _ = write!(text, ";\r\n\t{}\r\n", self.at.format(&Rfc2822).unwrap_or_default());
-        text
+        (path, text)
     }
 
     /// The registered name of the protocol (RFC 3848, RFC 6531 §3.7.3).
@@ -96,8 +97,12 @@ mod tests {
             only_recipient: Some("alice@mx.example"),
             at: OffsetDateTime::from_unix_timestamp(1_794_000_000).unwrap(),
         };
+        let whole = |passage: &Passage<'_>| {
+            let (path, received) = passage.fields();
+            path + &received
+        };
         assert_eq!(
-            passage.fields(),
+            whole(&passage),
             format!(
                 "Return-Path: <a@b.example>\r\n\
                  Received: from client.example ([192.0.2.7])\r\n\
@@ -113,7 +118,7 @@ mod tests {
         assert_eq!(Passage { extended: false, ..plain }.with(), "SMTP");
         assert_eq!(Passage { utf8: true, ..plain }.with(), "UTF8SMTP");
         assert!(
-            plain.fields().starts_with("Return-Path: <>\r\nReceived: from c ([192.0.2.7])\r\n\tby h with ESMTP id")
+            whole(&plain).starts_with("Return-Path: <>\r\nReceived: from c ([192.0.2.7])\r\n\tby h with ESMTP id")
         );
     }
 }

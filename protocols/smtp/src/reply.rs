@@ -157,6 +157,12 @@ pub enum Problem {
     Bare(Bare, Framing),
     /// It passed this many servers.
     Loop(u32),
+    /// Its header does not end.
+    Header(usize),
+    /// It has more than one field for its authors.
+    Authors,
+    /// Its author is not who sends it.
+    Author(String),
     /// The store said so.
     Store(Error),
 }
@@ -176,11 +182,18 @@ impl From<&Problem> for Reply {
                 match framing {
                     // What follows may be the rest of a smuggled message: none of it is taken for a command.
                     Framing::Dots => Reply::new(521, text).closing(Closed::Abuse),
-                    Framing::Counted => Reply::new(550, text),
+                    Framing::Counted | Framing::Binary => Reply::new(550, text),
                 }
             }
             Problem::Loop(hops) => {
                 Reply::new(554, format!("5.4.6 The message passed {hops} servers: it goes round in circles"))
+            }
+            Problem::Header(most) => {
+                Reply::new(552, format!("5.3.4 The header of the message is longer than {most} bytes"))
+            }
+            Problem::Authors => Reply::new(550, "5.6.0 The message has several From fields; one is allowed"),
+            Problem::Author(address) => {
+                Reply::new(550, format!("5.7.1 From is {}, not an address of your own", one_line(address)))
             }
             Problem::Store(error) => Reply::from(error),
         }

@@ -11,6 +11,8 @@ pub enum Framing {
     Dots,
     /// By `BDAT`: counted, dots mean nothing (RFC 3030).
     Counted,
+    /// By `BDAT`, of any octets: line ends mean nothing either (RFC 3030 §3).
+    Binary,
 }
 
 /// A line end that is none. Servers that take one for CRLF can be made to see two messages where another saw one, so
@@ -58,6 +60,10 @@ impl Scanner {
     /// Appends the content within `chunk` to `content`. When the end is found, the number of octets up to and with
     /// it: what follows is no part of the message.
     pub fn scan(&mut self, chunk: &Bytes, content: &mut Vec<Bytes>) -> Option<usize> {
+        if self.framing == Framing::Binary {
+            give(content, chunk, 0, chunk.len());
+            return None;
+        }
         // `start` is the first octet not given out yet, `next` the first not looked at yet.
         let (mut start, mut next) = (0, 0);
         while let Some(&byte) = chunk.get(next) {
@@ -105,6 +111,7 @@ impl Scanner {
     /// The end of a counted message: what is missing for its last line to be whole.
     pub fn finish(&mut self) -> &'static [u8] {
         match self.at {
+            _ if self.framing == Framing::Binary => b"",
             At::LineStart => b"",
             At::Cr => {
                 self.bare.get_or_insert(Bare::Cr);

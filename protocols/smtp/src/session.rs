@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use auth::{Principal, Recipient, TraceId};
 use protocol::{Closed, Conn, ReadError, SASL_LINE, TlsWish, Wire};
-use storage::Body;
+use storage::{Manner, Notice};
 
 use crate::codec::{Command, Mailbox};
 use crate::commands::{Phase, Situation, refusal};
@@ -46,9 +46,10 @@ pub(crate) struct Transaction {
     pub(crate) from: Option<Mailbox>,
     /// Whether MAIL said SMTPUTF8.
     pub(crate) utf8: bool,
-    /// What MAIL said of the content.
-    pub(crate) body: Body,
-    pub(crate) to: Vec<Recipient>,
+    /// How the message asks to be passed on.
+    pub(crate) manner: Manner,
+    /// Whom it is for, and what the sender wants to hear about that.
+    pub(crate) to: Vec<(Recipient, Notice)>,
 }
 
 impl State {
@@ -165,7 +166,7 @@ impl Session {
             (None, Command::Mail { from, parameters }) => {
                 ops::envelope::mail(smtp, wire, state, from, &parameters).await
             }
-            (None, Command::Rcpt { to }) => ops::envelope::rcpt(smtp, wire, state, &to).await,
+            (None, Command::Rcpt { to, parameters }) => ops::envelope::rcpt(smtp, wire, state, &to, parameters).await,
             (None, Command::Data) => ops::message::data(smtp, wire, state).await,
             (None, Command::Bdat { size, last }) => ops::message::bdat(smtp, wire, state, size, last).await,
             (None, Command::Rset) => Ok((state.reset(), Reply::new(250, "2.0.0 Ok"))),

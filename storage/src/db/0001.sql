@@ -41,11 +41,38 @@ CREATE TABLE domains (
     created BIGINT NOT NULL
 );
 
-CREATE TABLE addresses (                 -- an alias stands for one account or more
-    address TEXT   NOT NULL,
-    account BIGINT NOT NULL REFERENCES accounts (id),
-    PRIMARY KEY (address, account)
+CREATE TABLE addresses (                 -- an alias stands for accounts and for addresses elsewhere, one or more
+    address TEXT   NOT NULL,             -- @domain is whatever nobody has there
+    account BIGINT NOT NULL REFERENCES accounts (id), -- 0 for an address
+    onward  TEXT   NOT NULL DEFAULT '',  -- the address
+    PRIMARY KEY (address, account, onward)
 );
+
+CREATE TABLE dkim_keys (                 -- what mail of our domains is signed with, RFC 6376
+    domain    TEXT   NOT NULL,
+    selector  TEXT   NOT NULL,
+    algorithm TEXT   NOT NULL,           -- rsa, ed25519
+    secret    BYTEA  NOT NULL,           -- PKCS #8
+    public    TEXT   NOT NULL,           -- the TXT record that shows it
+    state     TEXT   NOT NULL,           -- next, active or retired
+    changed   BIGINT NOT NULL,           -- when it came into that state
+    PRIMARY KEY (domain, selector)
+);
+
+CREATE TABLE tls_policies (              -- of other domains, MTA-STS, RFC 8461
+    domain  TEXT   PRIMARY KEY,
+    id      TEXT   NOT NULL,             -- as its TXT record said
+    policy  TEXT   NOT NULL,
+    expires BIGINT NOT NULL
+);
+
+CREATE TABLE greylist (                  -- senders that came before, and when
+    key   BYTEA  PRIMARY KEY,            -- the start of the hash of network, sender and recipient
+    first BIGINT NOT NULL,
+    last  BIGINT NOT NULL,
+    taken BIGINT NOT NULL                -- how often mail was taken
+);
+CREATE INDEX greylist_last ON greylist (last);
 
 CREATE TABLE throttle (                  -- failed log-ins by account, network and both
     key      TEXT   PRIMARY KEY,
@@ -174,8 +201,8 @@ CREATE TABLE queued (                    -- a message that leaves this server
     blob       BIGINT NOT NULL,
     trace      TEXT   NOT NULL,          -- the id of the transaction it came by
     account    BIGINT,                   -- who sent it; NULL for what came from elsewhere, or from this server itself
-    sender     TEXT   NOT NULL,          -- the reverse path; empty for a notification
-    size       BIGINT NOT NULL,
+    head       TEXT   NOT NULL,          -- fields that go before it
+    size       BIGINT NOT NULL,          -- with them
     manner     TEXT   NOT NULL,          -- JSON, how it asks to be passed on
     arrived    BIGINT NOT NULL,
     recipients BIGINT NOT NULL           -- how many are left
@@ -183,6 +210,7 @@ CREATE TABLE queued (                    -- a message that leaves this server
 CREATE TABLE queue (                     -- a recipient of such a message
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     message     BIGINT NOT NULL,
+    sender      TEXT   NOT NULL,         -- the reverse path; empty for a notification
     recipient   TEXT   NOT NULL,
     destination TEXT   NOT NULL,         -- whose connections it shares
     notice      TEXT   NOT NULL,         -- JSON, what its sender wants to hear

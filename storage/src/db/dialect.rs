@@ -151,7 +151,7 @@ impl Dialect {
         format!(
             "UPDATE queue SET due = $1, holder = $2, claim = claim + 1
              WHERE id IN (SELECT id FROM queue WHERE {which}{skip})
-             RETURNING id, message, recipient, destination, notice, attempts, claim, expires, said"
+             RETURNING id, message, recipient, destination, notice, attempts, claim, expires, said, sender"
         )
     }
 

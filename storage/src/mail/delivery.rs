@@ -32,6 +32,10 @@ pub struct Envelope {
     pub from: String,
     /// Where it goes here.
     pub to: Vec<Target>,
+    /// Why it goes to the mailbox for junk; `None` for mail that does not.
+    pub junk: Option<String>,
+    /// Fields that go before it where it goes on.
+    pub head: String,
     /// Whom it goes on to.
     pub onward: Vec<Onward>,
     /// How it asks to be passed on.
@@ -44,7 +48,7 @@ impl Envelope {
     /// One for mailboxes here.
     pub fn here(trace: TraceId, from: String, to: Vec<Target>) -> Envelope {
         let terms = Terms { lifetime: Duration::ZERO, warning: None, hourly: None };
-        Envelope { trace, from, to, onward: Vec::new(), manner: Manner::default(), terms }
+        Envelope { trace, from, to, junk: None, head: String::new(), onward: Vec::new(), manner: Manner::default(), terms }
     }
 }
 
@@ -96,6 +100,16 @@ impl Delivery {
         self.note(result).await
     }
 
+    /// Has it put into the mailbox for junk.
+    pub fn junk(&mut self, why: String) {
+        self.envelope.junk = Some(why);
+    }
+
+    /// Fields that go before it where it goes on to other servers.
+    pub fn head(&mut self, fields: String) {
+        self.envelope.head = fields;
+    }
+
     /// The bytes that came so far.
     pub fn len(&self) -> u64 {
         self.staging.as_ref().map_or(0, Staging::len)
@@ -119,6 +133,21 @@ impl Delivery {
         whole.await.map_err(Error::internal)?
     }
 
+    /// Delivers the message together with others: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Delivery::commit`].
+    pub async fn commit_with(self, mut others: Vec<Delivery>) -> Result<Delivered, Error> {
+        if others.is_empty() {
+            return self.commit().await;
+        }
+        let (store, actor, envelope) = (self.store.clone(), self.actor.clone(), self.envelope.clone());
+        others.insert(0, self);
+        let done = Delivery::commit_all(&store, others, |_| Ok(())).await;
+        let done = done.and_then(|all| all.into_iter().next().ok_or_else(|| Error::internal("nothing was delivered")));
+        Delivery { store, actor, envelope, staging: None }.note(done).await
+    }
+
     /// Delivers several messages together with another change: all of it, or nothing.
     ///
     /// # Errors
@@ -127,7 +156,7 @@ impl Delivery {
         store: &Store,
         deliveries: Vec<Delivery>,
         work: impl Fn(&mut Tx<'_>) -> Result<(), Error> + Send + Sync + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Delivered>, Error> {
         let store = store.clone();
         let whole = tokio::spawn(async move {
             let (mut staged, mut parts) = (Vec::new(), Vec::new());
@@ -139,9 +168,7 @@ impl Delivery {
             let queues = parts.iter().any(|(_, envelope, ..)| !envelope.onward.is_empty());
             let done = store.db().write_grouped(move |tx| {
                 work(tx)?;
-                parts
-                    .iter()
-                    .try_for_each(|(actor, envelope, row, parsed)| deliver(tx, actor, envelope, row, parsed).map(drop))
+                parts.iter().map(|(actor, envelope, row, parsed)| deliver(tx, actor, envelope, row, parsed)).collect()
             });
             let done = done.await;
             staged.into_iter().for_each(|one| one.settle(&done));
@@ -205,7 +232,10 @@ fn deliver(
     // A mailbox that is reached by several addresses gets one copy.
     let mut copies: Vec<(i64, &Target)> = Vec::new();
     for target in targets {
-        let mailbox = mailbox(tx, target.account, target.detail.as_deref())?;
+        let mailbox = match envelope.junk {
+            Some(_) => junk(tx, target.account)?,
+            None => mailbox(tx, target.account, target.detail.as_deref())?,
+        };
         if copies.iter().all(|(known, _)| *known != mailbox) {
             copies.push((mailbox, target));
         }
@@ -214,8 +244,8 @@ fn deliver(
     let refs = copies.len() as i64 + i64::from(queued > 0);
     let blob = if copies.is_empty() { row.refer(tx, refs)? } else { messages::keep(tx, row, refs, parsed)? };
     if queued > 0 {
-        let Envelope { trace, from, manner, onward, terms, .. } = envelope;
-        let message = NewQueued { trace: *trace, from, blob, size: row.size, manner, onward, terms: *terms };
+        let Envelope { trace, head, manner, onward, terms, .. } = envelope;
+        let message = NewQueued { trace: *trace, head, blob, size: row.size, manner, onward, terms: *terms };
         queue::enqueue(tx, actor, &message)?;
     }
     let size = row.size as i64;
@@ -224,7 +254,8 @@ fn deliver(
         let thread = messages::thread(tx, target.account, &parsed.ids, &row.hex())?;
         let incoming = Incoming { blob, size, flags: Flags::default(), received, thread };
         let uid = messages::insert(tx, target.account, *mailbox, &[incoming])?;
-        let detail = format!("from=<{}> size={} blob={} uid={uid}", envelope.from, row.size, row.hex());
+        let junk = envelope.junk.as_deref().map(|why| format!(" junk={why}")).unwrap_or_default();
+        let detail = format!("from=<{}> size={} blob={} uid={uid}{junk}", envelope.from, row.size, row.hex());
         tx.change(
             actor,
             target.account,
@@ -233,6 +264,15 @@ fn deliver(
         )?;
     }
     Ok(Delivered { size: row.size, mailboxes: copies.len(), queued })
+}
+
+/// The mailbox for junk; INBOX where its owner has removed it.
+fn junk(tx: &Read<'_>, account: i64) -> Result<i64, Error> {
+    let sql = "SELECT id FROM mailboxes WHERE account = $1 AND special = '\\Junk' ORDER BY id LIMIT 1";
+    match tx.row(sql, params![account], |row| row.int(0))? {
+        Some(found) => Ok(found),
+        None => mailbox(tx, account, None),
+    }
 }
 
 /// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX. Those

@@ -29,6 +29,8 @@ pub struct Manner {
     pub body: Body,
     /// Whether it may go over verified TLS alone (RFC 8689).
     pub require_tls: bool,
+    /// Whether it goes even where TLS cannot be as others ask for (RFC 8689 §3).
+    pub tls_optional: bool,
     /// How much of it comes back when it cannot be delivered (RFC 3461 §4.3).
     pub ret: Option<Return>,
     /// The sender's own name for this transaction, as it came (RFC 3461 §4.4).
@@ -80,6 +82,8 @@ impl Default for Notice {
 /// A recipient on another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Onward {
+    /// The reverse path that it is told; empty for a notification.
+    pub from: String,
     /// Its address.
     pub address: String,
     /// Whose connections it shares: a domain in small letters and ASCII, or the name of a route.
@@ -108,9 +112,9 @@ pub struct Queued {
     pub trace: TraceId,
     /// The account that sent it; `None` for what came from elsewhere, or from this server itself.
     pub account: Option<i64>,
-    /// The reverse path; empty for a notification.
-    pub from: String,
-    /// Its bytes.
+    /// Fields that go before its content.
+    pub head: String,
+    /// Its bytes, with those fields.
     pub size: u64,
     /// How it asks to be passed on.
     pub manner: Manner,
@@ -126,6 +130,8 @@ pub struct Claim {
     pub id: i64,
     /// The message.
     pub message: Arc<Queued>,
+    /// The reverse path; empty for a notification.
+    pub from: String,
     /// Whom it is for.
     pub recipient: String,
     /// Whose connections it shares.
@@ -203,7 +209,7 @@ impl Queue {
     /// # Errors
     /// When the store fails.
     pub async fn due(&self) -> Result<Due, Error> {
-        self.store.db().read(|tx| rows::due(tx)).await
+        self.store.db().read(rows::due).await
     }
 
     /// Claims rows of a destination that are due, the oldest first, for so long.
@@ -264,7 +270,7 @@ impl Queue {
         let work = move |tx: &mut crate::db::Tx<'_>| {
             fates.iter().try_for_each(|(claim, fate)| rows::settle(tx, &actor, claim, fate))
         };
-        Delivery::commit_all(&self.store, notices, work).await
+        Delivery::commit_all(&self.store, notices, work).await.map(drop)
     }
 
     /// Lets a destination rest, since `failures` tries in a row to reach it have failed: nothing is due for it before.

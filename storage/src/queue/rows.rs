@@ -17,7 +17,7 @@ use crate::{Actor, Error, Timestamp, TraceId};
 #[derive(Clone, Copy)]
 pub(crate) struct NewQueued<'a> {
     pub(crate) trace: TraceId,
-    pub(crate) from: &'a str,
+    pub(crate) head: &'a str,
     pub(crate) blob: i64,
     pub(crate) size: u64,
     pub(crate) manner: &'a Manner,
@@ -30,27 +30,29 @@ pub(crate) struct NewQueued<'a> {
 /// # Errors
 /// [`Error::Denied`] when the account has sent to as many as it may in an hour.
 pub(crate) fn enqueue(tx: &mut Tx<'_>, actor: &Actor, message: &NewQueued<'_>) -> Result<(), Error> {
-    let NewQueued { trace, from, blob, size, manner, onward, terms } = *message;
+    let NewQueued { trace, head, blob, size, manner, onward, terms } = *message;
+    let size = size + head.len() as u64;
     actor.may_change()?;
     let now = clock(tx)?;
     if let (Some(account), Some(hourly)) = (actor.account, terms.hourly) {
         limit::count(tx, account, onward.len() as i64, hourly, now)?;
     }
     let id = tx.returning(
-        "INSERT INTO queued (blob, trace, account, sender, size, manner, arrived, recipients)
+        "INSERT INTO queued (blob, trace, account, head, size, manner, arrived, recipients)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
-        params![blob, trace.as_str(), actor.account, from, size as i64, &json(manner)?, now, onward.len() as i64],
+        params![blob, trace.as_str(), actor.account, head, size as i64, &json(manner)?, now, onward.len() as i64],
         |row| row.int(0),
     )?;
     let id = id.ok_or_else(|| Error::internal("a queued message's row was not returned"))?;
     let expires = now.saturating_add(millis(terms.lifetime));
     let warning = terms.warning.map(|warning| now.saturating_add(millis(warning)));
     for to in onward {
+        let from = to.from.as_str();
         let warns = warning.filter(|_| to.notice.delay && !from.is_empty());
         tx.run(
-            "INSERT INTO queue (message, recipient, destination, notice, due, expires, warns)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            params![id, &to.address, &to.destination, &json(&to.notice)?, now, expires, warns],
+            "INSERT INTO queue (message, sender, recipient, destination, notice, due, expires, warns)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            params![id, from, &to.address, &to.destination, &json(&to.notice)?, now, expires, warns],
         )?;
         let detail = format!("from=<{from}> size={size} message={id} via={}", to.destination);
         let (action, target) = ("mail.queue", to.address.as_str());
@@ -104,7 +106,7 @@ pub(super) fn claim(
 
 /// Rows whose senders are to be told that it takes long.
 pub(super) fn late(tx: &Read<'_>, most: u32) -> Result<Vec<Claim>, Error> {
-    let sql = "SELECT id, message, recipient, destination, notice, attempts, claim, expires, said FROM queue
+    let sql = "SELECT id, message, recipient, destination, notice, attempts, claim, expires, said, sender FROM queue
          WHERE warns <= $1 ORDER BY warns LIMIT $2";
     claimed(tx, sql, params![clock(tx)?, i64::from(most)])
 }
@@ -120,11 +122,11 @@ fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<
     let rows = tx.rows(sql, values, |row| {
         let notice: Notice = serde_json::from_str(&row.text(4)?).unwrap_or_default();
         let (id, message, number, attempts) = (row.int(0)?, row.int(1)?, row.int(6)?, row.int(5)?);
-        Ok((id, message, row.text(2)?, row.text(3)?, notice, attempts, number, row.int(7)?, row.text(8)?))
+        Ok((id, message, row.text(2)?, row.text(3)?, notice, attempts, number, row.int(7)?, row.text(8)?, row.text(9)?))
     })?;
     let mut messages: HashMap<i64, Arc<Queued>> = HashMap::new();
     let mut claims = Vec::new();
-    for (id, message, recipient, destination, notice, attempts, number, expires, said) in rows {
+    for (id, message, recipient, destination, notice, attempts, number, expires, said, from) in rows {
         let message = match messages.get(&message) {
             Some(known) => known.clone(),
             None => {
@@ -134,21 +136,23 @@ fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<
             }
         };
         let (attempts, expires) = (u32::try_from(attempts).unwrap_or(u32::MAX), Timestamp(expires));
-        claims.push(Claim { id, message, recipient, destination, notice, attempts, expires, said, number });
+        claims.push(Claim { id, message, from, recipient, destination, notice, attempts, expires, said, number });
     }
     // Those of one message go over the wire together.
-    claims.sort_by_key(|claim| (claim.message.id, claim.id));
+    claims.sort_by(|one, next| {
+        (one.message.id, &one.from, one.id).cmp(&(next.message.id, &next.from, next.id))
+    });
     Ok(claims)
 }
 
 pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
-    let sql = "SELECT trace, account, sender, size, manner, arrived, blob FROM queued WHERE id = $1";
+    let sql = "SELECT trace, account, head, size, manner, arrived, blob FROM queued WHERE id = $1";
     let message = |row: &Row<'_>| {
         Ok(Queued {
             id,
             trace: TraceId::parse(&row.text(0)?).unwrap_or_default(),
             account: row.optional_int(1)?,
-            from: row.text(2)?,
+            head: row.text(2)?,
             size: row.int(3)? as u64,
             manner: serde_json::from_str(&row.text(4)?).unwrap_or_default(),
             arrived: Timestamp(row.int(5)?),

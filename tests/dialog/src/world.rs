@@ -32,7 +32,7 @@ impl World {
         let config = Config { argon2_memory: 64, argon2_passes: 1, ..config };
         let authority = Authority::new(store.clone(), config, Duration::from_secs(60)).unwrap();
         let actor = Actor::command_line();
-        store.add_domain(&actor, "example.org").await.unwrap();
+        store.add_domain(&actor, "example.org", Vec::new()).await.unwrap();
         for &(name, quota) in accounts {
             let verifier = authority.verifier(name, Secret::new(format!("secret-of-{name}"))).await.unwrap();
             let new = NewAccount { name: name.to_owned(), role: Role::User, quota, verifier: Some(verifier) };

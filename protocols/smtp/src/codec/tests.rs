@@ -11,14 +11,28 @@ fn mail(from: Option<Mailbox>, parameters: MailParameters) -> Command {
 }
 
 fn rcpt(local: &str, domain: &str) -> Command {
-    Command::Rcpt { to: mailbox(local, domain) }
+    Command::Rcpt { to: mailbox(local, domain), parameters: RcptParameters::default() }
 }
 
 /// Each line as a client may write it, what it means, and how we would write that; an empty string is "the same".
 fn known() -> Vec<(&'static str, Command, &'static str)> {
     let none = MailParameters::default;
-    let all = MailParameters { size: Some(1000), body: Some(Body::EightBit), utf8: true, auth: Some("<>".to_owned()) };
+    let all = MailParameters {
+        size: Some(1000),
+        body: Some(Body::EightBit),
+        utf8: true,
+        require_tls: true,
+        ret: Some(Ret::Headers),
+        envid: Some("QQ+2B1".to_owned()),
+        auth: Some("<>".to_owned()),
+    };
+    let told = |notify, original: Option<&str>| Command::Rcpt {
+        to: mailbox("a", "b.example"),
+        parameters: RcptParameters { notify, original: original.map(str::to_owned) },
+    };
+    let late = Notify { success: true, failure: false, delay: true };
     let seven = MailParameters { body: Some(Body::SevenBit), ..none() };
+    let postmaster = Mailbox { local: "Postmaster".to_owned(), domain: None };
     let initial = Some("AGEAYg==".to_owned());
     vec![
         ("HELO mx.example", Command::Helo("mx.example".to_owned()), ""),
@@ -30,10 +44,18 @@ fn known() -> Vec<(&'static str, Command, &'static str)> {
         ("MAIL FROM:<>", mail(None, none()), ""),
         ("mail from: <a@b.example>", mail(Some(mailbox("a", "b.example")), none()), "MAIL FROM:<a@b.example>"),
         (
-            "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME SMTPUTF8 AUTH=<>",
+            "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=HDRS ENVID=QQ+2B1 AUTH=<>",
             mail(Some(mailbox("a", "b.example")), all),
             "",
         ),
+        ("RCPT TO:<a@b.example> notify=Never", told(Some(Notify::default()), None), "RCPT TO:<a@b.example> NOTIFY=NEVER"),
+        (
+            "RCPT TO:<a@b.example> ORCPT=rfc822;A+2Bb@c.example NOTIFY=DELAY,SUCCESS",
+            told(Some(late), Some("rfc822;A+2Bb@c.example")),
+            "RCPT TO:<a@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A+2Bb@c.example",
+        ),
+        ("RCPT TO:<a@b.example> ORCPT=utf-8;ä@c.example", told(None, Some("utf-8;ä@c.example")), ""),
+        ("MAIL FROM:<> BODY=BINARYMIME", mail(None, MailParameters { body: Some(Body::Binary), ..none() }), ""),
         ("MAIL FROM:<> body=7bit", mail(None, seven), "MAIL FROM:<> BODY=7BIT"),
         ("RCPT TO:<a.b+c@d.example>", rcpt("a.b+c", "d.example"), ""),
         ("RCPT TO:<\"a b\"@d.example>", rcpt("a b", "d.example"), ""),
@@ -42,7 +64,7 @@ fn known() -> Vec<(&'static str, Command, &'static str)> {
         ("RCPT TO:<a@[127.0.0.1]>", rcpt("a", "[127.0.0.1]"), ""),
         ("RCPT TO:<a@[ipv6:0:0::1]>", rcpt("a", "[IPv6:::1]"), "RCPT TO:<a@[IPv6:::1]>"),
         ("RCPT TO:<@one.example,@two.example:a@b.example>", rcpt("a", "b.example"), "RCPT TO:<a@b.example>"),
-        ("RCPT TO:<Postmaster>", Command::Rcpt { to: Mailbox { local: "Postmaster".to_owned(), domain: None } }, ""),
+        ("RCPT TO:<Postmaster>", Command::Rcpt { to: postmaster, parameters: RcptParameters::default() }, ""),
         ("RCPT TO:<grün@bücher.example>", rcpt("grün", "bücher.example"), ""),
         ("DATA", Command::Data, ""),
         ("BDAT 1000", Command::Bdat { size: 1000, last: false }, ""),
@@ -90,10 +112,20 @@ fn lines_that_are_no_command_are_told_apart() {
         ("MAIL FROM:<a@b.example> SIZE=x", Fault::Value("SIZE")),
         ("MAIL FROM:<a@b.example> SIZE=99999999999999999999", Fault::Value("SIZE")),
         ("MAIL FROM:<a@b.example> SIZE=1 SIZE=1", Fault::Value("SIZE")),
-        ("MAIL FROM:<a@b.example> BODY=BINARYMIME", Fault::Value("BODY")),
+        ("MAIL FROM:<a@b.example> BODY=9BIT", Fault::Value("BODY")),
         ("MAIL FROM:<a@b.example> SMTPUTF8=1", Fault::Value("SMTPUTF8")),
-        ("MAIL FROM:<a@b.example> ret=FULL", Fault::Parameter("RET".to_owned())),
-        ("RCPT TO:<a@b.example> NOTIFY=NEVER", Fault::Parameter("NOTIFY".to_owned())),
+        ("MAIL FROM:<a@b.example> ret=half", Fault::Value("RET")),
+        ("MAIL FROM:<a@b.example> REQUIRETLS=1", Fault::Value("REQUIRETLS")),
+        ("MAIL FROM:<a@b.example> ENVID=a+2", Fault::Value("ENVID")),
+        ("MAIL FROM:<a@b.example> ENVID=a=b", Fault::Value("ENVID")),
+        ("MAIL FROM:<a@b.example> HOLDFOR=1", Fault::Parameter("HOLDFOR".to_owned())),
+        ("RCPT TO:<a@b.example> NOTIFY=NEVER,DELAY", Fault::Value("NOTIFY")),
+        ("RCPT TO:<a@b.example> NOTIFY=", Fault::Value("NOTIFY")),
+        ("RCPT TO:<a@b.example> NOTIFY=DELAY NOTIFY=DELAY", Fault::Value("NOTIFY")),
+        ("RCPT TO:<a@b.example> ORCPT=a@b.example", Fault::Value("ORCPT")),
+        ("RCPT TO:<a@b.example> ORCPT=rfc822;", Fault::Value("ORCPT")),
+        ("RCPT TO:<a@b.example> ORCPT=rfc822;a+0d", Fault::Value("ORCPT")),
+        ("RCPT TO:<a@b.example> SIZE=1", Fault::Parameter("SIZE".to_owned())),
         ("RCPT TO:<>", Fault::Recipient),
         ("RCPT TO:<a..b@c.example>", Fault::Recipient),
         ("RCPT TO:<.a@c.example>", Fault::Recipient),

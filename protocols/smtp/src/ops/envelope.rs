@@ -2,10 +2,10 @@
 
 use auth::TraceId;
 use protocol::Wire;
-use storage::Body;
+use storage::{Body, Manner, Notice, Return};
 
 use crate::Smtp;
-use crate::codec::{self, MailParameters, Mailbox};
+use crate::codec::{self, MailParameters, Mailbox, Notify, RcptParameters, Ret};
 use crate::ops::{Outcome, out_of_sequence};
 use crate::reply::{self, Problem, Reply};
 use crate::session::{Client, State, Transaction, is_submission};
@@ -20,8 +20,12 @@ pub(crate) async fn mail(
 ) -> Outcome {
     let State::Greeted(client) = state else { return out_of_sequence(state) };
     let limit = smtp.config.max_message.0;
+    let private = wire.conn.peer().tls.is_some();
     let refused = if parameters.auth.is_some() && !is_submission(wire) {
         Some(reply::unknown_parameter("AUTH"))
+    } else if parameters.require_tls && !private {
+        // It is offered within TLS alone (RFC 8689 §2).
+        Some(reply::unknown_parameter("REQUIRETLS"))
     } else if parameters.size.is_some_and(|size| size > limit) {
         Some(Reply::from(&Problem::TooLarge(limit)))
     } else if !parameters.utf8 && from.as_ref().is_some_and(|from| !from.is_ascii()) {
@@ -32,26 +36,29 @@ pub(crate) async fn mail(
     if let Some(refused) = refused {
         return Ok((State::Greeted(client), refused));
     }
-    let body = match parameters.body {
-        Some(codec::Body::EightBit) => Body::EightBit,
-        Some(codec::Body::SevenBit) | None => Body::SevenBit,
-    };
-    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, body, to: Vec::new() };
+    let manner = manner(parameters);
+    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new() };
     Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
 }
 
 /// Adds a recipient.
-pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox) -> Outcome {
+pub(crate) async fn rcpt(
+    smtp: &Smtp,
+    wire: &Wire,
+    state: State,
+    to: &Mailbox,
+    parameters: RcptParameters,
+) -> Outcome {
     let State::Mail(client, mut mail) = state else { return out_of_sequence(state) };
     let reply = if mail.to.len() >= smtp.config.max_recipients {
         Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself")
-    } else if !mail.utf8 && !to.is_ascii() {
+    } else if !(mail.utf8 || to.is_ascii() && parameters.original.as_deref().is_none_or(str::is_ascii)) {
         needs_utf8()
     } else {
         match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &to.to_string()).await {
             Ok(recipient) => {
-                if !mail.to.iter().any(|known| known.address() == recipient.address()) {
-                    mail.to.push(recipient);
+                if !mail.to.iter().any(|(known, _)| known.address() == recipient.address()) {
+                    mail.to.push((recipient, notice(parameters)));
                 }
                 Reply::new(250, "2.1.5 Ok")
             }
@@ -74,6 +81,33 @@ async fn bad_sender(smtp: &Smtp, wire: &Wire, client: &Client, from: Option<&Mai
         Ok(true) => None,
         Ok(false) => Some(Reply::new(553, "5.7.1 MAIL FROM must be an address of your own")),
         Err(error) => Some(Reply::from(&error)),
+    }
+}
+
+/// How a message asks to be passed on.
+fn manner(parameters: &MailParameters) -> Manner {
+    Manner {
+        utf8: parameters.utf8,
+        body: match parameters.body {
+            Some(codec::Body::Binary) => Body::Binary,
+            Some(codec::Body::EightBit) => Body::EightBit,
+            Some(codec::Body::SevenBit) | None => Body::SevenBit,
+        },
+        require_tls: parameters.require_tls,
+        tls_optional: false,
+        ret: parameters.ret.map(|ret| match ret {
+            Ret::Full => Return::Full,
+            Ret::Headers => Return::Header,
+        }),
+        envid: parameters.envid.clone(),
+    }
+}
+
+/// What the sender wants to hear.
+fn notice(RcptParameters { notify, original }: RcptParameters) -> Notice {
+    match notify {
+        Some(Notify { success, failure, delay }) => Notice { success, failure, delay, said: true, original },
+        None => Notice { original, ..Notice::default() },
     }
 }
 

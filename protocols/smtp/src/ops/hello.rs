@@ -17,7 +17,11 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
     let state = greeted(state, name, true);
     let mut text =
         format!("{} at your service\nPIPELINING\nSIZE {}", smtp.services.hostname, smtp.config.max_message.0);
-    text.push_str("\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nHELP");
+    text.push_str("\n8BITMIME\nBINARYMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nDSN\nHELP");
+    text.push_str(&format!("\nLIMITS RCPTMAX={}", smtp.config.max_recipients));
+    if wire.conn.peer().tls.is_some() {
+        text.push_str("\nREQUIRETLS");
+    }
     if wire.conn.can_start_tls() {
         text.push_str("\nSTARTTLS");
     }

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use auth::{Authority, Delivery, Envelope, Peer, Principal, Recipient};
+use auth::{Authority, Peer, Principal};
 use bytes::Bytes;
 use protocol::{Closed, Progress, ReadError, Wire};
-use storage::{Manner, Notice};
-use time::OffsetDateTime;
 
 use crate::Smtp;
 use crate::ops::{Outcome, out_of_sequence};
-use crate::received::Passage;
+use crate::pipeline;
 use crate::reply::{Problem, Reply};
 use crate::scan::{Framing, Hops, Scanner};
 use crate::session::{Client, State, Transaction};
+use crate::spool::{Failed, HEADER, Spool};
 
 /// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
 /// written such an end too, and would wait for our reply for ever.
@@ -22,7 +21,10 @@ const BARE_END: Duration = Duration::from_secs(5);
 /// DATA (RFC 5321 §4.1.1.4).
 pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome {
     let State::Mail(client, mail) = state else { return out_of_sequence(state) };
-    let mut intake = Intake::open(smtp, wire, &client, &mail, Framing::Dots).await;
+    if pipeline::is_binary(&mail) {
+        return Ok((State::Mail(client, mail), Reply::new(503, "5.5.1 Binary content comes by BDAT (RFC 3030)")));
+    }
+    let mut intake = Intake::open(smtp, wire, &mail, Framing::Dots);
     Reply::new(354, "End data with <CR><LF>.<CR><LF>").write(&mut wire.out);
     wire.flush().await?;
     let ended = intake.read_to_end(wire).await?;
@@ -35,7 +37,8 @@ pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome 
 pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, last: bool) -> Outcome {
     let (client, mail, mut intake) = match state {
         State::Mail(client, mail) => {
-            let intake = Intake::open(smtp, wire, &client, &mail, Framing::Counted).await;
+            let framing = if pipeline::is_binary(&mail) { Framing::Binary } else { Framing::Counted };
+            let intake = Intake::open(smtp, wire, &mail, framing);
             (client, mail, Box::new(intake))
         }
         State::Chunks(client, mail, intake) => (client, mail, intake),
@@ -48,7 +51,7 @@ pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, 
         return Ok((State::Mail(client, mail).reset(), skipped.unwrap_or(reply)));
     }
     intake.read_counted(wire, size).await?;
-    if last || intake.delivery.is_err() {
+    if last || intake.content.is_err() {
         // After a failure the rest of the chunks finds no transaction, and is refused one by one.
         let reply = intake.finish(smtp, &client, &mail).await;
         return Ok((State::Mail(client, mail).reset(), reply));
@@ -81,7 +84,7 @@ pub(crate) struct Intake {
     size: u64,
     limit: u64,
     /// Where the content goes, until it is clear that it will not be taken.
-    delivery: Result<Delivery, Problem>,
+    content: Result<Spool, Problem>,
     /// The content of one chunk; kept for its space.
     pieces: Vec<Bytes>,
     /// Who brings it, under the trace id of the transaction.
@@ -89,33 +92,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Begins a delivery with the fields that this server adds.
-    async fn open(smtp: &Smtp, wire: &Wire, client: &Client, mail: &Transaction, framing: Framing) -> Intake {
-        let peer = Peer { trace: mail.trace, ..wire.conn.peer().clone() };
-        let from = mail.from.as_ref().map(ToString::to_string).unwrap_or_default();
-        let only_recipient = match &mail.to[..] {
-            [only] => Some(only.address()),
-            _ => None,
-        };
-        let fields = Passage {
-            peer: &peer,
-            client: &client.name,
-            extended: client.extended,
-            authenticated: client.login.is_some(),
-            utf8: mail.utf8,
-            host: &smtp.services.hostname,
-            trace: mail.trace,
-            from: &from,
-            only_recipient,
-            at: OffsetDateTime::now_utc(),
-        }
-        .fields();
-        let manner = Manner { utf8: mail.utf8, body: mail.body, ..Manner::default() };
-        let to = mail.to.iter().map(|to| (to.clone(), Notice::default())).collect();
-        let terms = smtp.config.outbound.terms(false);
-        let envelope = Envelope { trace: mail.trace, from, to, manner, terms };
-        let mut delivery = smtp.services.auth.delivery(&peer, client.login.as_ref(), envelope);
-        let begun = delivery.write(fields.into()).await;
+    fn open(smtp: &Smtp, wire: &Wire, mail: &Transaction, framing: Framing) -> Intake {
         Intake {
             scanner: Scanner::new(framing),
             framing,
@@ -123,9 +100,9 @@ impl Intake {
             max_hops: smtp.config.max_hops,
             size: 0,
             limit: smtp.config.max_message.0,
-            delivery: begun.map(|()| delivery).map_err(Problem::Store),
+            content: Ok(Spool::new(smtp.services.auth.clone())),
             pieces: Vec::new(),
-            peer,
+            peer: Peer { trace: mail.trace, ..wire.conn.peer().clone() },
         }
     }
 
@@ -174,42 +151,52 @@ impl Intake {
                 self.fail(Problem::Loop(self.hops.count()));
             } else if let Some(bare) = self.scanner.bare() {
                 self.fail(Problem::Bare(bare, self.framing));
-            } else if let Ok(delivery) = &mut self.delivery
-                && let Err(error) = delivery.write(piece).await
-            {
-                self.fail(Problem::Store(error));
+            } else {
+                self.keep(piece).await;
             }
         }
         self.pieces = pieces;
         end
     }
 
-    /// The message will not be taken; the first reason counts, and what is stored of it is let go at once.
-    fn fail(&mut self, problem: Problem) {
-        if self.delivery.is_ok() {
-            self.delivery = Err(problem);
+    async fn keep(&mut self, piece: Bytes) {
+        if let Ok(spool) = &mut self.content
+            && let Err(failed) = spool.write(piece).await
+        {
+            self.fail(match failed {
+                Failed::Header => Problem::Header(HEADER),
+                Failed::Store(error) => Problem::Store(error),
+            });
         }
     }
 
-    /// Commits, or says why not. Only a reply with 250 makes the message ours, and it comes only after the commit.
+    /// The message will not be taken; the first reason counts, and what is stored of it is let go at once.
+    fn fail(&mut self, problem: Problem) {
+        if self.content.is_ok() {
+            self.content = Err(problem);
+        }
+    }
+
+    /// Has it delivered, or says why not. Only a reply with 250 makes the message ours, and it comes only after the
+    /// commit.
     async fn finish(mut self, smtp: &Smtp, client: &Client, mail: &Transaction) -> Reply {
-        if self.framing == Framing::Counted {
-            let missing = self.scanner.finish();
-            if let Ok(delivery) = &mut self.delivery
-                && let Err(error) = delivery.write(Bytes::from_static(missing)).await
-            {
-                self.fail(Problem::Store(error));
-            }
+        let missing = self.scanner.finish();
+        if self.framing != Framing::Dots && !missing.is_empty() {
+            self.keep(Bytes::from_static(missing)).await;
         }
         // This reason counts more than any before it, since the connection must end with it.
         if let Some(bare) = self.scanner.bare() {
-            self.delivery = Err(Problem::Bare(bare, self.framing));
+            self.content = Err(Problem::Bare(bare, self.framing));
         }
-        let committed = match self.delivery {
-            Ok(delivery) => delivery.commit().await.map_err(Problem::Store),
+        let peer = &self.peer;
+        let taken = match self.content {
+            Ok(spool) => match spool.finish().await {
+                Ok(message) => pipeline::take(pipeline::Arrival { smtp, peer, client, mail, message }).await,
+                Err(error) => Err(Problem::Store(error)),
+            },
             Err(problem) => Err(problem),
         };
-        match committed {
+        match taken {
             Ok(delivered) => {
                 metrics::counter!("wharfinger_smtp_messages", "outcome" => "taken").increment(1);
                 tracing::debug!(trace = %mail.trace, size = delivered.size, "message taken");
@@ -231,7 +218,7 @@ async fn audit(authority: &Authority, peer: &Peer, who: Option<&Principal>, mail
         tracing::debug!(trace = %mail.trace, %error, detail = error.detail(), "not delivered");
         return;
     }
-    let target = mail.to.iter().map(Recipient::address).collect::<Vec<_>>().join(",");
+    let target = mail.to.iter().map(|(to, _)| to.address()).collect::<Vec<_>>().join(",");
     let from = mail.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let detail = format!("from=<{from}> {}", Reply::from(problem).text);
     authority.refusal(peer, who, "mail.deliver", &target, &detail).await;

@@ -66,7 +66,7 @@ pub(super) enum Broken {
     /// More came than was asked for, which can only be a mistake or an attack.
     Ahead(Step),
     /// The server does not want to talk.
-    Refused(Step, Answer),
+    Refused(Answer),
     /// The handshake failed.
     Handshake(String),
 }
@@ -86,6 +86,8 @@ pub(super) struct Letter<'a> {
     pub(super) mail: String,
     /// RCPT TO for each recipient, with its parameters.
     pub(super) recipients: Vec<String>,
+    /// Fields that go before the content.
+    pub(super) head: &'a [u8],
     /// The content.
     pub(super) content: &'a Content,
     /// Where in it the message begins.
@@ -123,7 +125,7 @@ impl Client {
         let (stream, input) = (Stream::Plain(Paced::new(tcp)), BytesMut::new());
         let mut client = Client { stream, input, extensions: Extensions::default(), tls: None };
         let greeting = client.answer(Step::Greeting, COMMAND).await?;
-        if greeting.code == 220 { Ok(client) } else { Err(Broken::Refused(Step::Greeting, greeting)) }
+        if greeting.code == 220 { Ok(client) } else { Err(Broken::Refused(greeting)) }
     }
 
     /// Says who we are, with HELO where EHLO is not known.
@@ -135,10 +137,10 @@ impl Client {
         }
         self.extensions = Extensions::default();
         if !(500..=504).contains(&answer.code) {
-            return Err(Broken::Refused(Step::Hello, answer));
+            return Err(Broken::Refused(answer));
         }
         let answer = self.ask(Step::Hello, &format!("HELO {name}\r\n"), COMMAND).await?;
-        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(Step::Hello, answer)) }
+        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(answer)) }
     }
 
     /// Begins TLS; nothing that was said before counts any more (RFC 3207 §4.2). The refusal, where the server does not
@@ -242,7 +244,7 @@ impl Client {
             return if data.is_good() { Err(Broken::Ahead(Step::Data)) } else { self.reset().await };
         }
         let ended = async {
-            self.write_content(letter.content, letter.start).await?;
+            self.write_content(letter).await?;
             if !self.input.is_empty() {
                 return Err(Broken::Ahead(Step::Content));
             }
@@ -270,9 +272,10 @@ impl Client {
     }
 
     /// Writes the content with dots stuffed (RFC 5321 §4.5.2), up to the line that ends it.
-    async fn write_content(&mut self, content: &Content, start: u64) -> Result<(), Broken> {
-        let mut reader = content.reader(start..content.len());
+    async fn write_content(&mut self, letter: &Letter<'_>) -> Result<(), Broken> {
+        let mut reader = letter.content.reader(letter.start..letter.content.len());
         let (mut out, mut last) = (Vec::with_capacity(PIECE + 1024), [b'\r', b'\n']);
+        out.extend_from_slice(letter.head);
         loop {
             let piece = match reader.next().await {
                 Ok(piece) => piece,
@@ -305,7 +308,7 @@ impl Client {
     /// Ends a transaction that was begun.
     async fn reset(&mut self) -> Result<(), Broken> {
         let answer = self.ask(Step::Mail, "RSET\r\n", COMMAND).await?;
-        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(Step::Mail, answer)) }
+        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(answer)) }
     }
 
     /// Says goodbye, and does not wait long for an answer.

@@ -135,8 +135,8 @@ async fn talk(outbound: &Outbound, host: &str, address: IpAddr, open: &mut Vec<O
     let mut at = 0;
     let mut ended = Ok(());
     while at < open.len() && ended.is_ok() {
-        let message = open[at].claim.message.clone();
-        let count = open[at..].iter().take_while(|one| one.claim.message.id == message.id).count();
+        let (message, from) = (open[at].claim.message.clone(), open[at].claim.from.clone());
+        let count = open[at..].iter().take_while(|one| one.claim.message.id == message.id && one.claim.from == from).count();
         if let Some(trouble) = cannot(&client, &place, &open[at].claim) {
             note(&mut open[at..at + count], &trouble);
             at += count;
@@ -255,10 +255,10 @@ fn cannot(client: &Client, place: &str, claim: &Claim) -> Option<Trouble> {
 }
 
 /// What is said of a message before its content.
-fn letter<'a>(client: &Client, claims: &[Claim], content: &'a storage::Content) -> Letter<'a> {
+fn letter<'a>(client: &Client, claims: &'a [Claim], content: &'a storage::Content) -> Letter<'a> {
     let (message, has) = (&claims[0].message, &client.extensions);
     let manner = &message.manner;
-    let mut mail = format!("MAIL FROM:<{}>", message.from);
+    let mut mail = format!("MAIL FROM:<{}>", claims[0].from);
     if has.sizes {
         mail.push_str(&format!(" SIZE={}", message.size));
     }
@@ -295,7 +295,8 @@ fn letter<'a>(client: &Client, claims: &[Claim], content: &'a storage::Content) 
         rcpt.push_str("\r\n");
         rcpt
     };
-    Letter { mail, recipients: claims.iter().map(recipient).collect(), content, start: 0 }
+    let head = message.head.as_bytes();
+    Letter { mail, recipients: claims.iter().map(recipient).collect(), head, content, start: 0 }
 }
 
 fn refused(place: &str, answer: &super::answer::Answer) -> Trouble {
@@ -320,7 +321,7 @@ fn trouble(place: &str, broken: &Broken) -> Trouble {
         Broken::Garbled(step, why) => ours("4.5.0", format!("{place} sent {why} ({step:?})"), *step == Step::End),
         Broken::Ahead(step) => ours("4.5.0", format!("{place} answered before it was asked ({step:?})"), false),
         // A host that does not want to talk says nothing of the message, whatever it calls that.
-        Broken::Refused(_, answer) => Trouble {
+        Broken::Refused(answer) => Trouble {
             is_final: false,
             status: answer.status().map_or_else(|| "4.0.0".to_owned(), |status| format!("4{}", &status[1..])),
             host: Some(place.to_owned()),
@@ -392,8 +393,15 @@ async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) {
         let about = fates.iter().filter_map(|(claim, _, tell)| {
             let Tell { status, host, said, .. } = tell.as_ref().filter(|tell| tell.action == action)?;
             let wished = action != Action::Failed || claim.notice.failure;
-            let told = || Told { claim, status: status.clone(), host: host.clone(), said: said.clone() };
-            (wished && !claim.message.from.is_empty()).then(told)
+            let told = || Told {
+                recipient: claim.recipient.clone(),
+                original: claim.notice.original.clone(),
+                status: status.clone(),
+                host: host.clone(),
+                said: said.clone(),
+                until: Some(claim.expires),
+            };
+            (wished && !claim.from.is_empty()).then_some((claim, told()))
         });
         notices.extend(notices::made(outbound, action, about.collect()).await);
     }

@@ -8,8 +8,8 @@ mod config;
 mod courier;
 mod dns;
 mod hosts;
-mod notice;
-mod notices;
+pub(crate) mod notice;
+pub(crate) mod notices;
 mod schedule;
 mod tls;
 mod window;
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use protocol::Shutdown;
 use rustls::ClientConfig;
-use storage::{Queue, Terms};
-use tokio::task::JoinSet;
+use storage::Queue;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 pub use config::Config;
@@ -47,11 +47,6 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// How a message that comes now is tried, one of ours or a notification.
-    fn terms(&self, notification: bool) -> Terms {
-        self.smtp.config.outbound.terms(notification)
-    }
-
     /// The time until the next try of a message of that age.
     fn delay(&self, age: Duration) -> Duration {
         let config = &self.smtp.config.outbound;
@@ -84,7 +79,7 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
     }
     let tls = tls::opportunistic();
     let outbound = Arc::new(Outbound { smtp, queue, dns, tls });
-    let mut dispatcher = Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new() };
+    let mut dispatcher = Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() };
     tokio::select! {
         () = stop.requested() => {}
         () = dispatcher.run() => {}
@@ -95,7 +90,9 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
 struct Dispatcher {
     outbound: Arc<Outbound>,
     windows: HashMap<String, Window>,
-    couriers: JoinSet<(String, Report)>,
+    couriers: JoinSet<Report>,
+    /// Where each of them goes.
+    destinations: HashMap<Id, String>,
 }
 
 impl Dispatcher {
@@ -112,7 +109,7 @@ impl Dispatcher {
             tokio::select! {
                 () = self.outbound.queue.filled() => {}
                 () = tokio::time::sleep_until(until) => {}
-                Some(ended) = self.couriers.join_next() => self.ended(ended).await,
+                Some(ended) = self.couriers.join_next_with_id() => self.ended(ended).await,
             }
         }
     }
@@ -137,10 +134,8 @@ impl Dispatcher {
                 }
                 window.begin();
                 let (outbound, to) = (self.outbound.clone(), destination.clone());
-                self.couriers.spawn(async move {
-                    let report = courier::deliver(&outbound, &to, claims).await;
-                    (to, report)
-                });
+                let courier = self.couriers.spawn(async move { courier::deliver(&outbound, &to, claims).await });
+                self.destinations.insert(courier.id(), destination.clone());
             }
         }
         self.windows.retain(|_, window| !window.is_idle() || window.failures() > 0);
@@ -165,11 +160,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn ended(&mut self, ended: Result<(String, Report), tokio::task::JoinError>) {
-        // A courier that broke down leaves its claims to run out, and its place in the window with them.
-        let Ok((destination, report)) = ended else { return tracing::error!("a courier broke down") };
+    async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(destination) = self.destinations.remove(&id) else { return };
         let Some(window) = self.windows.get_mut(&destination) else { return };
         window.end();
+        // What a courier that broke down had claimed is tried again when the time of its claims is over.
+        let Ok((_, report)) = ended else { return tracing::error!(destination, "a courier broke down") };
         let noted = if report.reached {
             match window.reached() {
                 true => self.outbound.queue.wake(&destination).await,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use storage::{Claim, Return, Timestamp};
+use storage::{Body, Manner, Return, Timestamp};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -12,24 +12,42 @@ const WHOLE: u64 = 50_000;
 
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// It will not be delivered.
     Failed,
     /// It is still tried.
     Delayed,
     /// It went to a server that does not tell itself.
     Relayed,
+    /// It lies in a mailbox.
+    Delivered,
+    /// It went on to several.
+    Expanded,
 }
 
 /// What became of one recipient.
-pub(super) struct Told<'a> {
-    pub(super) claim: &'a Claim,
+#[derive(Clone)]
+pub(crate) struct Told {
+    /// Its address.
+    pub(crate) recipient: String,
+    /// The address that the sender had written, as it came.
+    pub(crate) original: Option<String>,
     /// The enhanced status code (RFC 3463).
-    pub(super) status: String,
+    pub(crate) status: String,
     /// The server that said so, where one did.
-    pub(super) host: Option<String>,
+    pub(crate) host: Option<String>,
     /// What it said, or what we say.
-    pub(super) said: String,
+    pub(crate) said: String,
+    /// Until when it is tried.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What a notification says of the message.
+pub(crate) struct About<'a> {
+    /// How it asked to be passed on.
+    pub(crate) manner: &'a Manner,
+    /// When it came.
+    pub(crate) arrived: Timestamp,
 }
 
 /// A notification, about recipients of one message.
@@ -42,7 +60,8 @@ pub(super) struct Notification<'a> {
     /// Names this notification.
     pub(super) id: &'a str,
     pub(super) now: Timestamp,
-    pub(super) recipients: &'a [Told<'a>],
+    pub(super) about: &'a About<'a>,
+    pub(super) recipients: &'a [Told],
     /// The message's header with the empty line at its end.
     pub(super) header: &'a [u8],
     /// The whole message, where it comes back.
@@ -50,10 +69,9 @@ pub(super) struct Notification<'a> {
 }
 
 /// Whether the whole message comes back.
-pub(super) fn returns_whole(action: Action, claim: &Claim) -> bool {
-    let message = &claim.message;
-    let wished = message.manner.ret != Some(Return::Header) && !message.manner.require_tls;
-    action == Action::Failed && wished && message.size <= WHOLE
+pub(super) fn returns_whole(action: Action, manner: &Manner, size: u64) -> bool {
+    let wished = manner.ret != Some(Return::Header) && !manner.require_tls && manner.body != Body::Binary;
+    action == Action::Failed && wished && size <= WHOLE
 }
 
 impl Notification<'_> {
@@ -76,9 +94,18 @@ impl Notification<'_> {
                 "Your message was passed on to servers that will not tell when it is delivered.",
                 "relayed",
             ),
+            Action::Delivered => (
+                "Delivered: your message",
+                "Your message lies in the mailboxes of the recipients below.",
+                "delivered",
+            ),
+            Action::Expanded => (
+                "Delivered onward: your message",
+                "Your message was passed on to all whom the addresses below stand for.",
+                "expanded",
+            ),
         };
-        let message = self.recipients.first().map(|told| &told.claim.message);
-        let beyond_ascii = message.is_some_and(|message| message.manner.utf8);
+        let beyond_ascii = self.about.manner.utf8;
         let boundary = format!("=_{}", self.id);
         let mut text = String::new();
         let mut line = |content: &str| {
@@ -106,7 +133,7 @@ impl Notification<'_> {
         line(opening);
         for told in self.recipients {
             line("");
-            line(&format!("<{}>", told.claim.recipient));
+            line(&format!("<{}>", told.recipient));
             match &told.host {
                 Some(host) => line(&format!("    {host} said: {}", told.said)),
                 None => line(&format!("    {}", told.said)),
@@ -118,19 +145,17 @@ impl Notification<'_> {
         line(&format!("Content-Type: {status}"));
         line("");
         line(&format!("Reporting-MTA: dns; {}", self.own));
-        if let Some(message) = message {
-            if let Some(envid) = message.manner.envid.as_deref().and_then(xtext) {
-                line(&format!("Original-Envelope-Id: {envid}"));
-            }
-            line(&format!("Arrival-Date: {}", date(message.arrived)));
+        if let Some(envid) = self.about.manner.envid.as_deref().and_then(xtext) {
+            line(&format!("Original-Envelope-Id: {envid}"));
         }
+        line(&format!("Arrival-Date: {}", date(self.about.arrived)));
         let kind = if beyond_ascii { "utf-8" } else { "rfc822" };
         for told in self.recipients {
             line("");
-            if let Some(original) = told.claim.notice.original.as_deref().and_then(original) {
+            if let Some(original) = told.original.as_deref().and_then(original) {
                 line(&format!("Original-Recipient: {original}"));
             }
-            line(&format!("Final-Recipient: {kind}; {}", told.claim.recipient));
+            line(&format!("Final-Recipient: {kind}; {}", told.recipient));
             line(&format!("Action: {word}"));
             line(&format!("Status: {}", told.status));
             if let Some(host) = &told.host {
@@ -138,8 +163,8 @@ impl Notification<'_> {
                 line(&format!("Diagnostic-Code: smtp; {}", told.said));
             }
             line(&format!("Last-Attempt-Date: {}", date(self.now)));
-            if self.action == Action::Delayed {
-                line(&format!("Will-Retry-Until: {}", date(told.claim.expires)));
+            if let Some(until) = told.until.filter(|_| self.action == Action::Delayed) {
+                line(&format!("Will-Retry-Until: {}", date(until)));
             }
         }
         line("");

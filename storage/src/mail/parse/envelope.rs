@@ -62,7 +62,7 @@ pub struct MessageIds {
 
 impl MessageEnvelope {
     /// Reads the header of a message.
-    pub(super) fn read(header: &[u8]) -> MessageEnvelope {
+    pub fn read(header: &[u8]) -> MessageEnvelope {
         let mut envelope = MessageEnvelope::default();
         for field in fields(header) {
             let name = field.name.to_ascii_lowercase();

@@ -1,0 +1,168 @@
+//! The way of a message that has come whole: it is received, checked, decided on, and delivered, queued or refused.
+//! Each step has its place: what is found out about a message belongs into a check, what follows from it into the
+//! decision, and where it goes into the delivery.
+
+mod incoming;
+mod submission;
+
+use auth::{Delivery, Envelope, Peer};
+use bytes::Bytes;
+use storage::{Body, Delivered, Manner, Timestamp};
+use time::OffsetDateTime;
+
+use crate::Smtp;
+use crate::outbound::notice::{About, Action, Told};
+use crate::outbound::notices;
+use crate::received::Passage;
+use crate::reply::Problem;
+use crate::scan::{Bare, Framing, Scanner};
+use crate::session::{Client, Transaction};
+use crate::spool::Spooled;
+use crate::trust::fields::fields;
+
+/// A message that has come, and what is known of its way.
+pub(crate) struct Arrival<'a> {
+    pub(crate) smtp: &'a Smtp,
+    /// Who brought it, under the trace id of the transaction.
+    pub(crate) peer: &'a Peer,
+    pub(crate) client: &'a Client,
+    pub(crate) mail: &'a Transaction,
+    pub(crate) message: Spooled,
+}
+
+impl Arrival<'_> {
+    /// The reverse path; empty for a notification.
+    fn from(&self) -> String {
+        self.mail.from.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// A message that was decided to be taken.
+#[derive(Default)]
+struct Ready {
+    /// Fields that this server puts before its own `Received`.
+    fields: String,
+    /// The header, as it is to be.
+    header: Bytes,
+    /// Fields that go before it where it goes on to other servers.
+    onward: String,
+    /// Why it is junk; `None` when it is not.
+    junk: Option<String>,
+}
+
+/// Whether a line of the header ends in a CR or LF alone: where any octets may come, the header is lines still.
+fn bare(header: &[u8]) -> Option<Bare> {
+    let (mut scanner, mut lines) = (Scanner::new(Framing::Counted), Vec::new());
+    scanner.scan(&Bytes::copy_from_slice(header), &mut lines);
+    scanner.bare()
+}
+
+/// Takes a message, or says why not: when this returns it is durable wherever it goes.
+pub(crate) async fn take(arrival: Arrival<'_>) -> Result<Delivered, Problem> {
+    if is_binary(arrival.mail)
+        && let Some(bare) = bare(&arrival.message.header)
+    {
+        return Err(Problem::Bare(bare, Framing::Binary));
+    }
+    let ready = match &arrival.client.login {
+        Some(login) => submission::prepare(&arrival, login).await?,
+        None => incoming::judge(&arrival).await?,
+    };
+    deliver(arrival, ready).await
+}
+
+/// Delivers to all recipients at once, with the notifications that their senders asked for.
+async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Problem> {
+    let Arrival { smtp, peer, client, mail, message } = &arrival;
+    let from = arrival.from();
+    let only_recipient = match &mail.to[..] {
+        [(only, _)] => Some(only.address()),
+        _ => None,
+    };
+    let passage = Passage {
+        peer,
+        client: &client.name,
+        extended: client.extended,
+        authenticated: client.login.is_some(),
+        utf8: mail.utf8,
+        host: &smtp.services.hostname,
+        trace: mail.trace,
+        from: &from,
+        only_recipient,
+        at: OffsetDateTime::now_utc(),
+    };
+    let (path, received) = passage.fields();
+    let envelope = Envelope {
+        trace: mail.trace,
+        from,
+        to: mail.to.clone(),
+        manner: manner(mail, message),
+        terms: smtp.config.outbound.terms(mail.from.is_none()),
+    };
+    let mut delivery = smtp.services.auth.delivery(peer, client.login.as_ref(), envelope);
+    if let Some(why) = ready.junk {
+        delivery.junk(why);
+    }
+    delivery.head(ready.onward);
+    let store = |error| Problem::Store(error);
+    delivery.write(Bytes::from([path, ready.fields, received].concat())).await.map_err(store)?;
+    delivery.write(ready.header.clone()).await.map_err(store)?;
+    let mut body = message.body();
+    while let Some(piece) = body.next().await.map_err(store)? {
+        delivery.write(piece).await.map_err(store)?;
+    }
+    let notices = told(&arrival, &ready.header).await;
+    delivery.commit_with(notices).await.map_err(store)
+}
+
+/// How the message asks to be passed on.
+fn manner(mail: &Transaction, message: &Spooled) -> Manner {
+    let is_no = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"no");
+    let mut wishes = fields(&message.header).filter(|field| field.is("tls-required"));
+    // Only alone, and not against what the envelope says (RFC 8689 §3, §4.1).
+    let alone = wishes.next().is_some_and(|field| is_no(field.value)) && wishes.next().is_none();
+    let body = match mail.manner.body {
+        // Not all who send eight bits say so.
+        Body::SevenBit if !message.ascii => Body::EightBit,
+        said => said,
+    };
+    Manner { body, tls_optional: alone && !mail.manner.require_tls, ..mail.manner.clone() }
+}
+
+/// Notifications for senders that want to hear of success (RFC 3461 §5.2.1): of what lies in mailboxes here, and what
+/// goes on to several addresses.
+async fn told(arrival: &Arrival<'_>, header: &[u8]) -> Vec<Delivery> {
+    let (mail, own) = (arrival.mail, &arrival.smtp.services.hostname);
+    let mut notices = Vec::new();
+    let from = arrival.from();
+    for action in [Action::Delivered, Action::Expanded] {
+        let wished = mail.to.iter().filter(|(to, notice)| {
+            let expanded = to.is_forwarded() && to.count() > 1;
+            notice.success && if action == Action::Delivered { to.is_here() && !expanded } else { expanded }
+        });
+        let told: Vec<Told> = wished
+            .map(|(to, notice)| Told {
+                recipient: to.address().to_owned(),
+                original: notice.original.clone(),
+                status: "2.0.0".into(),
+                host: None,
+                said: format!("taken by {own}"),
+                until: None,
+            })
+            .collect();
+        if told.is_empty() || from.is_empty() {
+            continue;
+        }
+        let about = About { manner: &mail.manner, arrived: Timestamp::now() };
+        match notices::prepared(arrival.smtp, action, &from, &about, &told, header, None).await {
+            Ok(notice) => notices.push(notice),
+            Err(why) => tracing::warn!(to = from, trace = %mail.trace, why, "a notification could not be made"),
+        }
+    }
+    notices
+}
+
+/// Whether its octets are not only lines of text.
+pub(crate) fn is_binary(mail: &Transaction) -> bool {
+    mail.manner.body == Body::Binary
+}

@@ -1,0 +1,179 @@
+//! A message while it comes in and is judged: its header apart, its body in memory as long as it is small and in an
+//! unnamed file otherwise. What it is stored with stands before it and is known last.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use auth::Authority;
+use bytes::{Bytes, BytesMut};
+use storage::Error;
+
+use crate::trust::body::{BodyHasher, BodyHashes};
+
+/// The longest header, with the empty line.
+pub(crate) const HEADER: usize = 1 << 20;
+/// How much of a body is kept in memory.
+const MEMORY: usize = 256 << 10;
+/// How much of a file is read at once.
+const PIECE: usize = 256 << 10;
+
+/// Takes a message.
+pub(crate) struct Spool {
+    authority: Arc<Authority>,
+    header: BytesMut,
+    /// Whether the empty line came.
+    in_body: bool,
+    hasher: BodyHasher,
+    memory: Vec<Bytes>,
+    kept: usize,
+    file: Option<File>,
+    ascii: bool,
+    len: u64,
+}
+
+/// Why a message cannot be taken further.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Its header does not end.
+    Header,
+    /// There is no room for it.
+    Store(Error),
+}
+
+/// A message that has come.
+pub(crate) struct Spooled {
+    /// The header with the empty line at its end, where it has one.
+    pub(crate) header: Bytes,
+    /// The hashes of the body.
+    pub(crate) hashes: BodyHashes,
+    body: Body,
+    /// Whether the body is ASCII alone.
+    pub(crate) ascii: bool,
+    /// The bytes of header and body.
+    pub(crate) len: u64,
+}
+
+enum Body {
+    Memory(Vec<Bytes>),
+    File(Arc<File>),
+}
+
+impl Spool {
+    pub(crate) fn new(authority: Arc<Authority>) -> Self {
+        Spool {
+            authority,
+            header: BytesMut::new(),
+            in_body: false,
+            hasher: BodyHasher::new(),
+            memory: Vec::new(),
+            kept: 0,
+            file: None,
+            ascii: true,
+            len: 0,
+        }
+    }
+
+    /// Takes the next bytes.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Failed> {
+        self.len += bytes.len() as u64;
+        let bytes = if self.in_body { bytes } else { self.take_header(bytes)? };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.hasher.push(&bytes);
+        self.ascii &= bytes.is_ascii();
+        self.kept += bytes.len();
+        self.memory.push(bytes);
+        if self.kept > MEMORY { self.spill().await.map_err(Failed::Store) } else { Ok(()) }
+    }
+
+    /// Takes what belongs to the header; what is left belongs to the body.
+    fn take_header(&mut self, mut bytes: Bytes) -> Result<Bytes, Failed> {
+        let known = self.header.len();
+        // The empty line may have begun before.
+        let from = known.saturating_sub(3);
+        let room = (HEADER + 4 - known).min(bytes.len());
+        self.header.extend_from_slice(&bytes[..room]);
+        let end = match self.header.starts_with(b"\r\n") {
+            true => Some(2),
+            false => memchr::memmem::find(&self.header[from..], b"\r\n\r\n").map(|at| from + at + 4),
+        };
+        match end {
+            Some(end) => {
+                self.in_body = true;
+                self.header.truncate(end);
+                let _ = bytes.split_to(end - known);
+                Ok(bytes)
+            }
+            None if self.header.len() > HEADER => Err(Failed::Header),
+            None => Ok(Bytes::new()),
+        }
+    }
+
+    /// Moves what is kept into the file.
+    async fn spill(&mut self) -> Result<(), Error> {
+        let (memory, file, authority) = (std::mem::take(&mut self.memory), self.file.take(), self.authority.clone());
+        self.kept = 0;
+        let work = move || {
+            let mut file = file.map_or_else(|| authority.scratch(), Ok)?;
+            memory.iter().try_for_each(|bytes| file.write_all(bytes))?;
+            Ok::<File, io::Error>(file)
+        };
+        let written = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
+        self.file = Some(written.map_err(Error::from)?);
+        Ok(())
+    }
+
+    /// The whole message.
+    pub(crate) async fn finish(mut self) -> Result<Spooled, Error> {
+        if self.file.is_some() {
+            self.spill().await?;
+        }
+        let body = match self.file {
+            Some(file) => Body::File(Arc::new(file)),
+            None => Body::Memory(self.memory),
+        };
+        Ok(Spooled { header: self.header.freeze(), hashes: self.hasher.finish(), body, ascii: self.ascii, len: self.len })
+    }
+}
+
+impl Spooled {
+    /// The body from its start.
+    pub(crate) fn body(&self) -> BodyReader<'_> {
+        BodyReader { body: &self.body, at: 0 }
+    }
+}
+
+/// Reads a body, piece by piece.
+pub(crate) struct BodyReader<'a> {
+    body: &'a Body,
+    /// The next piece in memory, or the offset in the file.
+    at: u64,
+}
+
+impl BodyReader<'_> {
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let at = self.at;
+        match self.body {
+            Body::Memory(pieces) => {
+                self.at += 1;
+                Ok(usize::try_from(at).ok().and_then(|at| pieces.get(at)).cloned())
+            }
+            Body::File(file) => {
+                let file = file.clone();
+                let read = move || {
+                    let mut piece = vec![0; PIECE];
+                    let count = file.read_at(&mut piece, at)?;
+                    piece.truncate(count);
+                    Ok::<Vec<u8>, io::Error>(piece)
+                };
+                let piece = tokio::task::spawn_blocking(read).await.map_err(Error::internal)?.map_err(Error::from)?;
+                self.at += piece.len() as u64;
+                Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
+            }
+        }
+    }
+}
