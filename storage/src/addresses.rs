@@ -53,7 +53,8 @@ impl Store {
                         Some(_) => return Err(Error::invalid(format!("{target} is not an address"))),
                         None => (existing(tx, &lower(target))?.id, ""),
                     };
-                    let sql = "INSERT INTO addresses (address, account, onward) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+                    let sql =
+                        "INSERT INTO addresses (address, account, onward) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
                     tx.execute(sql, params![&address, account, onward])?;
                 }
                 let detail = format!("to={}", targets.join(","));
@@ -204,12 +205,7 @@ fn stands_for(
 }
 
 /// Adds what an alias stands for; whether there is one of that name.
-fn alias(
-    tx: &Read<'_>,
-    address: &str,
-    found: &mut Resolved,
-    open: &mut Vec<(String, String)>,
-) -> Result<bool, Error> {
+fn alias(tx: &Read<'_>, address: &str, found: &mut Resolved, open: &mut Vec<(String, String)>) -> Result<bool, Error> {
     let sql = "SELECT account, onward FROM addresses WHERE address = $1";
     let targets = tx.rows(sql, params![address], |row| Ok((row.int(0)?, row.text(1)?)))?;
     for (account, onward) in &targets {

@@ -145,15 +145,7 @@ pub(crate) fn insert(tx: &mut Tx<'_>, domain: &str, key: &NewDkimKey, state: Sta
     tx.run(
         "INSERT INTO dkim_keys (domain, selector, algorithm, secret, public, state, changed)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        params![
-            domain,
-            &key.selector,
-            key.algorithm,
-            &key.secret[..],
-            &key.public,
-            state.as_str(),
-            Timestamp::now()
-        ],
+        params![domain, &key.selector, key.algorithm, &key.secret[..], &key.public, state.as_str(), Timestamp::now()],
     )
 }
 

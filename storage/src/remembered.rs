@@ -36,9 +36,8 @@ impl Store {
     pub async fn tls_policy(&self, domain: &str) -> Result<Option<TlsPolicy>, Error> {
         let domain = domain.to_owned();
         let sql = "SELECT id, policy, expires FROM tls_policies WHERE domain = $1 AND expires > $2";
-        let policy = |row: &Row<'_>| {
-            Ok(TlsPolicy { id: row.text(0)?, policy: row.text(1)?, expires: Timestamp(row.int(2)?) })
-        };
+        let policy =
+            |row: &Row<'_>| Ok(TlsPolicy { id: row.text(0)?, policy: row.text(1)?, expires: Timestamp(row.int(2)?) });
         self.db().look(move |tx| tx.row(sql, params![&domain, Timestamp::now()], policy)).await
     }
 
@@ -70,9 +69,10 @@ impl Store {
             .write_grouped(move |tx| {
                 let now = clock(tx)?;
                 tx.run("DELETE FROM greylist WHERE last < $1", params![forget])?;
-                let known = tx.row("SELECT first, last, taken FROM greylist WHERE key = $1", params![&key[..]], |row| {
-                    Ok(Seen { first: row.int(0)?, last: row.int(1)?, now, taken: row.int(2)? })
-                })?;
+                let known =
+                    tx.row("SELECT first, last, taken FROM greylist WHERE key = $1", params![&key[..]], |row| {
+                        Ok(Seen { first: row.int(0)?, last: row.int(1)?, now, taken: row.int(2)? })
+                    })?;
                 tx.run(
                     "INSERT INTO greylist (key, first, last, taken) VALUES ($1, $2, $2, 0)
                      ON CONFLICT (key) DO UPDATE SET last = excluded.last",

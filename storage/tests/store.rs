@@ -301,7 +301,10 @@ async fn addresses_find_their_accounts(world: World) {
     assert_eq!(found("alice+list", "example.org").await, Some(1));
     assert_eq!(found("team", "example.org").await, Some(2));
     assert_eq!(found("nobody", "example.org").await, Some(0));
-    store.set_alias(&actor(), "sales@example.org", vec!["team@example.org".into(), "x@away.example".into()]).await.unwrap();
+    store
+        .set_alias(&actor(), "sales@example.org", vec!["team@example.org".into(), "x@away.example".into()])
+        .await
+        .unwrap();
     let sales = store.resolve("sales", "example.org").await.unwrap().unwrap();
     assert_eq!((sales.accounts.len(), sales.onward), (2, ["x@away.example".to_owned()].into()), "aliases of aliases");
     store.set_alias(&actor(), "@example.org", vec!["bob".into()]).await.unwrap();

@@ -3,7 +3,7 @@
 use protocol::{ConfigError, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::outbound;
+use crate::{dns, outbound};
 
 /// Limits and words of the SMTP server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub max_hops: u32,
     /// What the greeting says behind the host's name.
     pub banner: String,
+    /// Whom to ask about other servers.
+    pub dns: dns::Config,
     /// How mail is sent to other servers.
     pub outbound: outbound::Config,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             max_errors: 20,
             max_hops: 50,
             banner: "Wharfinger".to_owned(),
+            dns: dns::Config::default(),
             outbound: outbound::Config::default(),
         }
     }
@@ -56,7 +59,7 @@ impl Config {
             "max_hops must be one at least"
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
             "banner must be one line of printable ASCII, of 200 characters at most"
-        } else if let Some(wrong) = self.outbound.wrong() {
+        } else if let Some(wrong) = self.dns.wrong().or_else(|| self.outbound.wrong()) {
             wrong
         } else {
             return Ok(());

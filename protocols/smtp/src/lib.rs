@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod commands;
 pub mod config;
+pub mod dns;
 mod ops;
 pub mod outbound;
 mod pipeline;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, Shutdown, TlsMode};
 
 use config::Config;
+use dns::Dns;
 use trust::keys::Keys;
 
 /// The protocol as the daemon knows it.
@@ -46,6 +48,7 @@ struct Smtp {
     config: Config,
     services: Services,
     keys: Keys,
+    dns: Dns,
 }
 
 impl Smtp {
@@ -57,7 +60,8 @@ impl Smtp {
 fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, ConfigError> {
     let config: Config = protocol::read_config(MODULE.name, table)?;
     config.check()?;
-    Ok(Arc::new(Smtp { config, services, keys: Keys::default() }))
+    let dns = Dns::new(&config.dns).map_err(|message| ConfigError { module: MODULE.name, message })?;
+    Ok(Arc::new(Smtp { config, services, keys: Keys::default(), dns }))
 }
 
 impl Protocol for Smtp {

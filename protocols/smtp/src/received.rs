@@ -117,8 +117,6 @@ mod tests {
         let plain = Passage { peer: &clear, client: "c", host: "h", from: "", only_recipient: None, ..passage };
         assert_eq!(Passage { extended: false, ..plain }.with(), "SMTP");
         assert_eq!(Passage { utf8: true, ..plain }.with(), "UTF8SMTP");
-        assert!(
-            whole(&plain).starts_with("Return-Path: <>\r\nReceived: from c ([192.0.2.7])\r\n\tby h with ESMTP id")
-        );
+        assert!(whole(&plain).starts_with("Return-Path: <>\r\nReceived: from c ([192.0.2.7])\r\n\tby h with ESMTP id"));
     }
 }

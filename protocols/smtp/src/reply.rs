@@ -193,7 +193,8 @@ impl From<&Problem> for Reply {
             }
             Problem::Authors => Reply::new(550, "5.6.0 The message has several From fields; one is allowed"),
             Problem::Author(address) => {
-                Reply::new(550, format!("5.7.1 From is {}, not an address of your own", one_line(address)))
+                let address: String = address.chars().filter(|char| !char.is_control()).take(254).collect();
+                Reply::new(550, format!("5.7.1 From is {address}, not an address of your own"))
             }
             Problem::Store(error) => Reply::from(error),
         }

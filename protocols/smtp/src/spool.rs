@@ -135,7 +135,13 @@ impl Spool {
             Some(file) => Body::File(Arc::new(file)),
             None => Body::Memory(self.memory),
         };
-        Ok(Spooled { header: self.header.freeze(), hashes: self.hasher.finish(), body, ascii: self.ascii, len: self.len })
+        Ok(Spooled {
+            header: self.header.freeze(),
+            hashes: self.hasher.finish(),
+            body,
+            ascii: self.ascii,
+            len: self.len,
+        })
     }
 }
 

@@ -48,7 +48,16 @@ impl Envelope {
     /// One for mailboxes here.
     pub fn here(trace: TraceId, from: String, to: Vec<Target>) -> Envelope {
         let terms = Terms { lifetime: Duration::ZERO, warning: None, hourly: None };
-        Envelope { trace, from, to, junk: None, head: String::new(), onward: Vec::new(), manner: Manner::default(), terms }
+        Envelope {
+            trace,
+            from,
+            to,
+            junk: None,
+            head: String::new(),
+            onward: Vec::new(),
+            manner: Manner::default(),
+            terms,
+        }
     }
 }
 

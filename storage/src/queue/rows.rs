@@ -139,9 +139,7 @@ fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<
         claims.push(Claim { id, message, from, recipient, destination, notice, attempts, expires, said, number });
     }
     // Those of one message go over the wire together.
-    claims.sort_by(|one, next| {
-        (one.message.id, &one.from, one.id).cmp(&(next.message.id, &next.from, next.id))
-    });
+    claims.sort_by(|one, next| (one.message.id, &one.from, one.id).cmp(&(next.message.id, &next.from, next.id)));
     Ok(claims)
 }
 

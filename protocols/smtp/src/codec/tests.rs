@@ -48,7 +48,11 @@ fn known() -> Vec<(&'static str, Command, &'static str)> {
             mail(Some(mailbox("a", "b.example")), all),
             "",
         ),
-        ("RCPT TO:<a@b.example> notify=Never", told(Some(Notify::default()), None), "RCPT TO:<a@b.example> NOTIFY=NEVER"),
+        (
+            "RCPT TO:<a@b.example> notify=Never",
+            told(Some(Notify::default()), None),
+            "RCPT TO:<a@b.example> NOTIFY=NEVER",
+        ),
         (
             "RCPT TO:<a@b.example> ORCPT=rfc822;A+2Bb@c.example NOTIFY=DELAY,SUCCESS",
             told(Some(late), Some("rfc822;A+2Bb@c.example")),

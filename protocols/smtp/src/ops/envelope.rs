@@ -42,13 +42,7 @@ pub(crate) async fn mail(
 }
 
 /// Adds a recipient.
-pub(crate) async fn rcpt(
-    smtp: &Smtp,
-    wire: &Wire,
-    state: State,
-    to: &Mailbox,
-    parameters: RcptParameters,
-) -> Outcome {
+pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, parameters: RcptParameters) -> Outcome {
     let State::Mail(client, mut mail) = state else { return out_of_sequence(state) };
     let reply = if mail.to.len() >= smtp.config.max_recipients {
         Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself")

@@ -1,6 +1,5 @@
 //! The table `[smtp.outbound]` of the configuration.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +11,6 @@ use storage::Terms;
 pub struct Config {
     /// The port of other servers.
     pub port: u16,
-    /// The DNS servers, with their ports; those of the system where none is named.
-    pub dns: Vec<SocketAddr>,
     /// The most connections at once.
     pub connections: u32,
     /// The most connections to one destination at once.
@@ -40,7 +37,6 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             port: 25,
-            dns: Vec::new(),
             connections: 200,
             per_destination: 20,
             retry_least: 300,

@@ -74,7 +74,7 @@ struct Open {
 pub(super) async fn deliver(outbound: &Outbound, destination: &str, claims: Vec<Claim>) -> Report {
     let mut open: Vec<Open> = claims.into_iter().map(|claim| Open { claim, trouble: None }).collect();
     let mut report = Report { claimed: Instant::now(), reached: false, missed: None };
-    match hosts::hosts(&outbound.dns, destination, &outbound.smtp.services.hostname, chance).await {
+    match hosts::hosts(&outbound.smtp.dns, destination, &outbound.smtp.services.hostname, chance).await {
         Ok(hosts) => visit(outbound, &hosts, &mut open, &mut report).await,
         Err(nowhere) => {
             let hosts::Nowhere { is_final, status, said } = nowhere;
@@ -92,12 +92,12 @@ async fn visit(outbound: &Outbound, hosts: &[Host], open: &mut Vec<Open>, report
     for host in hosts {
         let (name, addresses) = match host {
             Host::Address(address) => (format!("[{address}]"), vec![*address]),
-            Host::Name(name) => match outbound.dns.addresses(name).await {
+            Host::Name(name) => match outbound.smtp.dns.addresses(name).await {
                 Ok(addresses) => (name.clone(), addresses),
                 Err(nothing) => {
-                    let is_final = !matches!(nothing, super::dns::Nothing::Unknown(_)) && hosts.len() == 1;
+                    let is_final = !matches!(nothing, crate::dns::Nothing::Unknown(_)) && hosts.len() == 1;
                     let (status, why) = match nothing {
-                        super::dns::Nothing::Unknown(why) => ("4.4.3", format!(": {why}")),
+                        crate::dns::Nothing::Unknown(why) => ("4.4.3", format!(": {why}")),
                         _ if is_final => ("5.4.4", String::new()),
                         _ => ("4.4.4", String::new()),
                     };
@@ -136,7 +136,8 @@ async fn talk(outbound: &Outbound, host: &str, address: IpAddr, open: &mut Vec<O
     let mut ended = Ok(());
     while at < open.len() && ended.is_ok() {
         let (message, from) = (open[at].claim.message.clone(), open[at].claim.from.clone());
-        let count = open[at..].iter().take_while(|one| one.claim.message.id == message.id && one.claim.from == from).count();
+        let count =
+            open[at..].iter().take_while(|one| one.claim.message.id == message.id && one.claim.from == from).count();
         if let Some(trouble) = cannot(&client, &place, &open[at].claim) {
             note(&mut open[at..at + count], &trouble);
             at += count;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::dns::{Dns, Nothing};
+use crate::dns::{Dns, Nothing};
 
 /// Why there is no host to send to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@ pub mod answer;
 mod client;
 mod config;
 mod courier;
-mod dns;
 mod hosts;
 pub(crate) mod notice;
 pub(crate) mod notices;
@@ -28,7 +27,6 @@ pub use config::Config;
 
 use crate::Smtp;
 use courier::{LEASE, Report};
-use dns::Dns;
 use window::Window;
 
 /// How many recipients a courier takes along.
@@ -42,7 +40,6 @@ const AWAY: Duration = Duration::from_secs(2);
 pub(crate) struct Outbound {
     smtp: Arc<Smtp>,
     queue: Queue,
-    dns: Dns,
     tls: Arc<ClientConfig>,
 }
 
@@ -65,10 +62,6 @@ fn chance() -> u64 {
 
 /// Sends until shutdown.
 pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
-    let dns = match Dns::new(&smtp.config.outbound.dns) {
-        Ok(dns) => dns,
-        Err(why) => return tracing::error!(why, "nothing can be sent to other servers"),
-    };
     let queue = smtp.services.auth.queue();
     while let Err(error) = queue.recover().await {
         tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
@@ -78,8 +71,9 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
         }
     }
     let tls = tls::opportunistic();
-    let outbound = Arc::new(Outbound { smtp, queue, dns, tls });
-    let mut dispatcher = Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() };
+    let outbound = Arc::new(Outbound { smtp, queue, tls });
+    let mut dispatcher =
+        Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() };
     tokio::select! {
         () = stop.requested() => {}
         () = dispatcher.run() => {}

@@ -94,11 +94,9 @@ impl Notification<'_> {
                 "Your message was passed on to servers that will not tell when it is delivered.",
                 "relayed",
             ),
-            Action::Delivered => (
-                "Delivered: your message",
-                "Your message lies in the mailboxes of the recipients below.",
-                "delivered",
-            ),
+            Action::Delivered => {
+                ("Delivered: your message", "Your message lies in the mailboxes of the recipients below.", "delivered")
+            }
             Action::Expanded => (
                 "Delivered onward: your message",
                 "Your message was passed on to all whom the addresses below stand for.",

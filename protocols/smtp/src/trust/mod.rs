@@ -6,3 +6,4 @@ pub(crate) mod fields;
 pub mod key;
 pub(crate) mod keys;
 pub(crate) mod sign;
+pub(crate) mod spf;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod client;
+mod transport;
 mod world;
 
 use base64::Engine;
@@ -115,13 +116,16 @@ async fn each_refusal_has_its_own_words_and_the_session_goes_on() {
             ("MAIL FROM:alice", "501 5.1.7 "),
             ("MAIL FROM:<a@b.example> SIZE=99999999999", "552 5.3.4 "),
             ("MAIL FROM:<a@b.example> AUTH=<>", "555 5.5.4 "),
-            ("MAIL FROM:<a@b.example> RET=FULL", "555 5.5.4 "),
+            ("MAIL FROM:<a@b.example> HOLDFOR=5", "555 5.5.4 "),
+            ("MAIL FROM:<a@b.example> RET=SOME", "501 5.5.4 "),
+            ("MAIL FROM:<a@b.example> REQUIRETLS", "555 5.5.4 "),
             ("MAIL FROM:<ä@b.example>", "553 5.6.7 "),
             ("MAIL FROM:<ä@b.example> SMTPUTF8", "250 2.1.0 "),
             ("MAIL FROM:<a@b.example>", "503 5.5.1 Nested"),
             ("STARTTLS", "503 5.5.1 "),
             ("DATA", "554 5.5.1 "),
-            ("RCPT TO:<alice@example.org> NOTIFY=NEVER", "555 5.5.4 "),
+            ("RCPT TO:<alice@example.org> NOTIFY=SOMETIMES", "501 5.5.4 "),
+            ("RCPT TO:<alice@example.org> SIZE=1", "555 5.5.4 "),
             ("RCPT TO:<>", "501 5.1.3 "),
             ("RCPT TO:<nobody@example.org>", "550 5.1.1 "),
             ("RCPT TO:<a@elsewhere.example>", "550 5.7.1 "),

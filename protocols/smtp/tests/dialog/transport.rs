@@ -1,0 +1,92 @@
+//! What a message asks for on its way, and what becomes of one that a user sends.
+
+use dialog::Spoken;
+
+use crate::client::Client;
+use crate::world::World;
+
+#[tokio::test]
+async fn a_users_message_is_completed_and_hides_its_blind_copies() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    client
+        .dialog(&[
+            ("MAIL FROM:<alice@example.org>", "250 2.1.0 "),
+            ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+            ("DATA", "354 "),
+            ("Subject: hi\r\nBcc: bob@example.org,\r\n someone@else.example\r\nTo: x@y.example\r\n\r\nBcc: text\r\n.", "250 2"),
+        ])
+        .await;
+    let mail = world.mail("bob").await.remove(0);
+    for field in ["\r\nDate: ", "\r\nMessage-ID: <", "\r\nFrom: <alice@example.org>\r\n", "\r\nSubject: hi\r\nTo: x@"] {
+        assert!(mail.contains(field), "{field} in {mail}");
+    }
+    assert!(!mail.contains("someone@else.example") && mail.contains("\r\n\r\nBcc: text\r\n"), "{mail}");
+}
+
+#[tokio::test]
+async fn a_user_writes_in_no_name_but_its_own() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    for (from, prefix) in [
+        ("From: Bob <bob@example.org>", "550 5.7.1 From is bob@example.org"),
+        ("From: alice@example.org, boss@bank.example", "550 5.7.1 From is boss@bank.example"),
+        ("From: alice@example.org\r\nFrom: boss@bank.example", "550 5.6.0 "),
+        ("From: Alice <alice+work@example.org>", "250 2.0.0 "),
+    ] {
+        client
+            .dialog(&[
+                ("MAIL FROM:<alice@example.org>", "250 2.1.0 "),
+                ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+                ("DATA", "354 "),
+                (&format!("{from}\r\nSubject: hi\r\n\r\nhello\r\n."), prefix),
+            ])
+            .await;
+    }
+    assert_eq!(world.mail("bob").await.len(), 1);
+}
+
+#[tokio::test]
+async fn any_octets_come_by_bdat_when_they_were_announced() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    let envelope =
+        [("MAIL FROM:<a@b.example> BODY=BINARYMIME", "250 2.1.0 "), ("RCPT TO:<alice@example.org>", "250 2.1.5 ")];
+    client.dialog(&[("EHLO c", "250-")]).await;
+    client.dialog(&envelope).await;
+    client.dialog(&[("DATA", "503 5.5.1 ")]).await;
+    client.send("BDAT 25 LAST\r\nSubject: x\r\n\r\n\na\rb\n.\r\n\0\rc").await;
+    client.expect("250 2.0.0 Ok: queued").await;
+    assert!(world.mail("alice").await.remove(0).ends_with("Subject: x\r\n\r\n\na\rb\n.\r\n\0\rc"));
+    client.dialog(&envelope).await;
+    client.send("BDAT 12 LAST\r\nSubject: x\n\n").await;
+    client.expect("550 5.5.2 ").await;
+}
+
+#[tokio::test]
+async fn who_asks_is_told_that_a_message_was_delivered() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    client
+        .dialog(&[
+            ("MAIL FROM:<alice@example.org> RET=HDRS ENVID=QQ+2B1", "250 2.1.0 "),
+            ("RCPT TO:<bob@example.org> NOTIFY=SUCCESS ORCPT=rfc822;Bob+2B@example.org", "250 2.1.5 "),
+            ("RCPT TO:<alice+x@example.org> NOTIFY=NEVER", "250 2.1.5 "),
+            ("DATA", "354 "),
+            ("Subject: hi\r\n\r\nhello\r\n.", "250 2.0.0 "),
+        ])
+        .await;
+    let mails = world.mail("alice").await;
+    let report = mails.iter().find(|mail| mail.contains("report-type=delivery-status")).unwrap();
+    for line in [
+        "Return-Path: <>\r\n",
+        "\r\nOriginal-Envelope-Id: QQ+1\r\n",
+        "\r\nOriginal-Recipient: rfc822; Bob+@example.org\r\n",
+        "\r\nFinal-Recipient: rfc822; bob@example.org\r\nAction: delivered\r\nStatus: 2.0.0\r\n",
+        "\r\nContent-Type: text/rfc822-headers\r\n",
+        "\r\nSubject: hi\r\n",
+    ] {
+        assert!(report.contains(line), "{line} in {report}");
+    }
+    assert!(!report.contains("alice+x@") && mails.len() == 2, "{report}");
+}
