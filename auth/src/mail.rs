@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use storage::{Manner, Notice, Onward, Queue, Resolved, Store, Target, Terms, Timestamp};
+use storage::{Manner, Notice, Onward, Queue, Resolved, Seen, Store, Target, Terms, Timestamp, TlsPolicy};
 
 use crate::authority::actor;
 use crate::srs::Srs;
@@ -54,6 +54,11 @@ impl Recipient {
     /// Whether mail for an address of ours goes on to other servers.
     pub fn is_forwarded(&self) -> bool {
         self.forwarder.is_some()
+    }
+
+    /// The domain of ours that mail is forwarded from.
+    pub fn forwarding_domain(&self) -> Option<&str> {
+        self.forwarder.as_ref().map(|forwarder| forwarder.domain.as_str())
     }
 
     /// For how many it stands.
@@ -141,6 +146,35 @@ impl Authority {
             Err(Refused::Elsewhere) => onward(address),
             other => other,
         }
+    }
+
+    /// Notes that a sender came to a recipient: see [`Store::sender_came`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sender_came(
+        &self,
+        key: [u8; 16],
+        forget: u64,
+        note: impl Fn(u64, Option<Seen>) -> Seen + Send + Sync + 'static,
+    ) -> Result<(u64, Option<Seen>), storage::Error> {
+        self.store.sender_came(key, forget, note).await
+    }
+
+    /// What is known of another domain's policy of TLS.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tls_policy(&self, domain: &str) -> Result<Option<TlsPolicy>, storage::Error> {
+        self.store.tls_policy(domain).await
+    }
+
+    /// Remembers another domain's policy of TLS.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep_tls_policy(&self, domain: &str, policy: TlsPolicy) -> Result<(), storage::Error> {
+        self.store.keep_tls_policy(domain, policy).await
     }
 
     /// A new file without a name, for what need not last.

@@ -15,17 +15,15 @@ pub struct TlsPolicy {
     pub expires: Timestamp,
 }
 
-/// When a sender came, of a network, to a recipient.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// When a sender came to a recipient, from a network, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// The first time, in milliseconds since the Unix epoch.
-    pub first: i64,
-    /// The last time before now; the first one where there was none.
-    pub last: i64,
-    /// Now.
-    pub now: i64,
-    /// How often its mail was let through.
-    pub taken: i64,
+    /// The first try since it was forgotten.
+    pub first: u64,
+    /// The latest one.
+    pub last: u64,
+    /// How many were let through.
+    pub passed: u64,
 }
 
 impl Store {
@@ -59,36 +57,34 @@ impl Store {
             .await
     }
 
-    /// Notes that a sender came; when it did before. What was last there before `forget` (milliseconds since the Unix
-    /// epoch) is forgotten.
+    /// Notes that a sender came, as `note` says by the present second and what is known of it; both are given back.
+    /// What has not come for `forget` seconds is forgotten.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn seen(&self, key: [u8; 16], forget: i64) -> Result<Seen, Error> {
+    pub async fn sender_came(
+        &self,
+        key: [u8; 16],
+        forget: u64,
+        note: impl Fn(u64, Option<Seen>) -> Seen + Send + Sync + 'static,
+    ) -> Result<(u64, Option<Seen>), Error> {
+        let seconds = |row: &Row<'_>, at| Ok::<u64, Error>(row.int(at)?.max(0) as u64);
         self.db()
             .write_grouped(move |tx| {
-                let now = clock(tx)?;
-                tx.run("DELETE FROM greylist WHERE last < $1", params![forget])?;
+                let now = (clock(tx)? / 1000) as u64;
+                tx.run("DELETE FROM greylist WHERE last < $1", params![now.saturating_sub(forget) as i64])?;
                 let known =
                     tx.row("SELECT first, last, taken FROM greylist WHERE key = $1", params![&key[..]], |row| {
-                        Ok(Seen { first: row.int(0)?, last: row.int(1)?, now, taken: row.int(2)? })
+                        Ok(Seen { first: seconds(row, 0)?, last: seconds(row, 1)?, passed: seconds(row, 2)? })
                     })?;
+                let Seen { first, last, passed } = note(now, known);
                 tx.run(
-                    "INSERT INTO greylist (key, first, last, taken) VALUES ($1, $2, $2, 0)
-                     ON CONFLICT (key) DO UPDATE SET last = excluded.last",
-                    params![&key[..], now],
+                    "INSERT INTO greylist (key, first, last, taken) VALUES ($1, $2, $3, $4) ON CONFLICT (key)
+                     DO UPDATE SET first = excluded.first, last = excluded.last, taken = excluded.taken",
+                    params![&key[..], first as i64, last as i64, passed as i64],
                 )?;
-                Ok(known.unwrap_or(Seen { first: now, last: now, now, taken: 0 }))
+                Ok((now, known))
             })
             .await
-    }
-
-    /// Notes that mail of a sender was let through.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn let_through(&self, key: [u8; 16]) -> Result<(), Error> {
-        let sql = "UPDATE greylist SET taken = taken + 1 WHERE key = $1";
-        self.db().write_grouped(move |tx| tx.run(sql, params![&key[..]])).await
     }
 }

@@ -3,7 +3,8 @@
 use protocol::{ConfigError, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::{dns, outbound};
+use crate::filters::config as filters;
+use crate::{dns, outbound, trust};
 
 /// Limits and words of the SMTP server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -23,6 +24,16 @@ pub struct Config {
     pub banner: String,
     /// Whom to ask about other servers.
     pub dns: dns::Config,
+    /// What is made of proofs of where mail is from.
+    pub trust: trust::Config,
+    /// The program that judges whether mail is spam.
+    pub rspamd: filters::Rspamd,
+    /// The program that looks for viruses.
+    pub clamd: filters::Clamd,
+    /// Lists in DNS of addresses that send spam.
+    pub dnsbl: filters::Dnsbl,
+    /// Whether unknown senders have to try again.
+    pub greylist: filters::Greylist,
     /// How mail is sent to other servers.
     pub outbound: outbound::Config,
 }
@@ -37,6 +48,11 @@ impl Default for Config {
             max_hops: 50,
             banner: "Wharfinger".to_owned(),
             dns: dns::Config::default(),
+            trust: trust::Config::default(),
+            rspamd: filters::Rspamd::default(),
+            clamd: filters::Clamd::default(),
+            dnsbl: filters::Dnsbl::default(),
+            greylist: filters::Greylist::default(),
             outbound: outbound::Config::default(),
         }
     }
@@ -59,12 +75,19 @@ impl Config {
             "max_hops must be one at least"
         } else if !self.banner.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || self.banner.len() > 200 {
             "banner must be one line of printable ASCII, of 200 characters at most"
-        } else if let Some(wrong) = self.dns.wrong().or_else(|| self.outbound.wrong()) {
+        } else if let Some(wrong) = self.wrong() {
             wrong
         } else {
             return Ok(());
         };
         Err(ConfigError { module: "smtp", message: wrong.to_owned() })
+    }
+
+    /// What is wrong with the tables within it.
+    fn wrong(&self) -> Option<&'static str> {
+        let filters = self.rspamd.wrong().or_else(|| self.clamd.wrong());
+        let filters = filters.or_else(|| self.dnsbl.wrong()).or_else(|| self.greylist.wrong());
+        self.dns.wrong().or_else(|| self.outbound.wrong()).or(filters)
     }
 }
 

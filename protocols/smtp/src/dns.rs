@@ -11,10 +11,12 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData};
+use mail_auth::MessageAuthenticator;
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use crate::filters::dnsbl::Addresses4;
 use crate::trust::spf::Lookup;
 
 /// How long one question may take with all its aliases.
@@ -63,6 +65,12 @@ pub(crate) struct Dns {
     resolver: TokioResolver,
 }
 
+impl Addresses4 for Dns {
+    async fn addresses4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Nothing> {
+        Lookup::addresses4(self, name.trim_end_matches('.')).await
+    }
+}
+
 impl Dns {
     /// A resolver.
     ///
@@ -77,6 +85,11 @@ impl Dns {
         let builder = builder.with_options(options).with_tls_config(no_roots());
         let resolver = builder.build().map_err(|error| error.to_string())?;
         Ok(Dns { resolver })
+    }
+
+    /// The same resolver, for who judges signatures.
+    pub(crate) fn authenticator(&self) -> MessageAuthenticator {
+        MessageAuthenticator(self.resolver.clone())
     }
 
     /// The hosts that take mail for a domain, with their preferences; without a final dot, and empty for the null MX

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod commands;
 pub mod config;
 pub mod dns;
+pub mod filters;
 mod ops;
 pub mod outbound;
 mod pipeline;
@@ -20,7 +21,9 @@ pub mod trust;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{BoxFuture, Closed, ConfigError, Conn, Module, Port, Protocol, Resumption, Services, Shutdown, TlsMode};
+use protocol::{
+    BoxFuture, Closed, ConfigError, Conn, Module, Networks, Port, Protocol, Resumption, Services, Shutdown, TlsMode,
+};
 
 use config::Config;
 use dns::Dns;
@@ -49,6 +52,15 @@ struct Smtp {
     services: Services,
     keys: Keys,
     dns: Dns,
+    filters: Filters,
+    /// The networks of this site's own machines.
+    trusted: Networks,
+}
+
+/// The programs that judge messages, where there are any.
+struct Filters {
+    rspamd: Option<filters::rspamd::Service>,
+    clamd: Option<filters::clamd::Address>,
 }
 
 impl Smtp {
@@ -61,7 +73,13 @@ fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, Co
     let config: Config = protocol::read_config(MODULE.name, table)?;
     config.check()?;
     let dns = Dns::new(&config.dns).map_err(|message| ConfigError { module: MODULE.name, message })?;
-    Ok(Arc::new(Smtp { config, services, keys: Keys::default(), dns }))
+    let trusted = config.trust.networks().map_err(|message| ConfigError { module: MODULE.name, message })?;
+    let (rspamd, clamd) = (&config.rspamd, &config.clamd);
+    let filters = Filters {
+        rspamd: filters::rspamd::Service::new(rspamd).filter(|_| !rspamd.url.is_empty()),
+        clamd: filters::clamd::Address::new(&clamd.address),
+    };
+    Ok(Arc::new(Smtp { config, services, keys: Keys::default(), dns, filters, trusted }))
 }
 
 impl Protocol for Smtp {

@@ -7,6 +7,7 @@ use protocol::{Broken, Closed, ReadError};
 use storage::Error;
 
 use crate::codec::Fault;
+use crate::filters::decision::Refusal;
 use crate::scan::{Bare, Framing};
 
 /// A log-in cannot be judged now (RFC 4954 §4.7).
@@ -163,8 +164,17 @@ pub enum Problem {
     Authors,
     /// Its author is not who sends it.
     Author(String),
+    /// It was judged so.
+    Judged(Refusal),
     /// The store said so.
     Store(Error),
+}
+
+/// Who or what was judged is refused.
+impl From<Refusal> for Reply {
+    fn from(Refusal { code, status, text }: Refusal) -> Self {
+        Reply::new(code, format!("{status} {text}"))
+    }
 }
 
 impl From<&Problem> for Reply {
@@ -196,6 +206,7 @@ impl From<&Problem> for Reply {
                 let address: String = address.chars().filter(|char| !char.is_control()).take(254).collect();
                 Reply::new(550, format!("5.7.1 From is {address}, not an address of your own"))
             }
+            Problem::Judged(refusal) => refusal.clone().into(),
             Problem::Store(error) => Reply::from(error),
         }
     }

@@ -8,6 +8,7 @@ use storage::{Manner, Notice};
 
 use crate::codec::{Command, Mailbox};
 use crate::commands::{Phase, Situation, refusal};
+use crate::filters::dnsbl::Verdict;
 use crate::ops::message::Intake;
 use crate::ops::{self, Outcome};
 use crate::reply::{self, Reply};
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) extended: bool,
     /// Who logged in.
     pub(crate) login: Option<Principal>,
+    /// What lists of addresses say of it, once they were asked.
+    pub(crate) listed: Option<Verdict>,
 }
 
 /// One mail transaction.

@@ -4,11 +4,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use auth::Authority;
 use bytes::{Bytes, BytesMut};
 use storage::Error;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::trust::body::{BodyHasher, BodyHashes};
 
@@ -48,7 +51,7 @@ pub(crate) struct Spooled {
     pub(crate) header: Bytes,
     /// The hashes of the body.
     pub(crate) hashes: BodyHashes,
-    body: Body,
+    body: Arc<Body>,
     /// Whether the body is ASCII alone.
     pub(crate) ascii: bool,
     /// The bytes of header and body.
@@ -138,7 +141,7 @@ impl Spool {
         Ok(Spooled {
             header: self.header.freeze(),
             hashes: self.hasher.finish(),
-            body,
+            body: Arc::new(body),
             ascii: self.ascii,
             len: self.len,
         })
@@ -147,23 +150,28 @@ impl Spool {
 
 impl Spooled {
     /// The body from its start.
-    pub(crate) fn body(&self) -> BodyReader<'_> {
-        BodyReader { body: &self.body, at: 0 }
+    pub(crate) fn body(&self) -> BodyReader {
+        BodyReader { body: self.body.clone(), at: 0 }
+    }
+
+    /// The whole message from its start, as it came.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader { body: Some(self.body()), piece: self.header.clone(), next: None }
     }
 }
 
 /// Reads a body, piece by piece.
-pub(crate) struct BodyReader<'a> {
-    body: &'a Body,
+pub(crate) struct BodyReader {
+    body: Arc<Body>,
     /// The next piece in memory, or the offset in the file.
     at: u64,
 }
 
-impl BodyReader<'_> {
+impl BodyReader {
     /// The next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let at = self.at;
-        match self.body {
+        match &*self.body {
             Body::Memory(pieces) => {
                 self.at += 1;
                 Ok(usize::try_from(at).ok().and_then(|at| pieces.get(at)).cloned())
@@ -181,5 +189,39 @@ impl BodyReader<'_> {
                 Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
             }
         }
+    }
+}
+
+/// A piece on its way, with who reads it.
+type Next = Pin<Box<dyn Future<Output = (BodyReader, Result<Option<Bytes>, Error>)> + Send>>;
+
+/// Reads a whole message, for who wants a stream of octets.
+pub(crate) struct Reader {
+    body: Option<BodyReader>,
+    piece: Bytes,
+    next: Option<Next>,
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.piece.is_empty() {
+            if let Some(mut body) = self.body.take() {
+                self.next = Some(Box::pin(async move {
+                    let piece = body.next().await;
+                    (body, piece)
+                }));
+            }
+            let Some(next) = &mut self.next else { return Poll::Ready(Ok(())) };
+            let (body, piece) = ready!(next.as_mut().poll(cx));
+            self.next = None;
+            match piece {
+                Ok(Some(piece)) => (self.piece, self.body) = (piece, Some(body)),
+                Ok(None) => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+        let count = buf.remaining().min(self.piece.len());
+        buf.put_slice(&self.piece.split_to(count));
+        Poll::Ready(Ok(()))
     }
 }

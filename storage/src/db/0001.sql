@@ -68,9 +68,9 @@ CREATE TABLE tls_policies (              -- of other domains, MTA-STS, RFC 8461
 
 CREATE TABLE greylist (                  -- senders that came before, and when
     key   BYTEA  PRIMARY KEY,            -- the start of the hash of network, sender and recipient
-    first BIGINT NOT NULL,
+    first BIGINT NOT NULL,               -- seconds since the Unix epoch
     last  BIGINT NOT NULL,
-    taken BIGINT NOT NULL                -- how often mail was taken
+    taken BIGINT NOT NULL                -- how often mail was let through
 );
 CREATE INDEX greylist_last ON greylist (last);
 

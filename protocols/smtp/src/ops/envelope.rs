@@ -7,6 +7,7 @@ use storage::{Body, Manner, Notice, Return};
 use crate::Smtp;
 use crate::codec::{self, MailParameters, Mailbox, Notify, RcptParameters, Ret};
 use crate::ops::{Outcome, out_of_sequence};
+use crate::pipeline::gate;
 use crate::reply::{self, Problem, Reply};
 use crate::session::{Client, State, Transaction, is_submission};
 
@@ -43,7 +44,7 @@ pub(crate) async fn mail(
 
 /// Adds a recipient.
 pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, parameters: RcptParameters) -> Outcome {
-    let State::Mail(client, mut mail) = state else { return out_of_sequence(state) };
+    let State::Mail(mut client, mut mail) = state else { return out_of_sequence(state) };
     let reply = if mail.to.len() >= smtp.config.max_recipients {
         Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself")
     } else if !(mail.utf8 || to.is_ascii() && parameters.original.as_deref().is_none_or(str::is_ascii)) {
@@ -51,6 +52,9 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, p
     } else {
         match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &to.to_string()).await {
             Ok(recipient) => {
+                if let Some(refused) = gate::refusal(smtp, wire, &mut client, &mail, &recipient).await {
+                    return Ok((State::Mail(client, mail), refused));
+                }
                 if !mail.to.iter().any(|(known, _)| known.address() == recipient.address()) {
                     mail.to.push((recipient, notice(parameters)));
                 }

@@ -35,8 +35,8 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
 
 /// A greeting ends a transaction (RFC 5321 §4.1.4), and leaves a log-in as it is.
 fn greeted(state: State, name: String, extended: bool) -> State {
-    let login = state.into_client().and_then(|client| client.login);
-    State::Greeted(Client { name, extended, login })
+    let (login, listed) = state.into_client().map_or((None, None), |client| (client.login, client.listed));
+    State::Greeted(Client { name, extended, login, listed })
 }
 
 /// NOOP, HELP, VRFY and EXPN. Who asks whether an address exists learns nothing (RFC 5321 §7.3).

@@ -2,6 +2,7 @@
 //! Each step has its place: what is found out about a message belongs into a check, what follows from it into the
 //! decision, and where it goes into the delivery.
 
+pub(crate) mod gate;
 mod incoming;
 mod submission;
 

@@ -8,13 +8,14 @@ use storage::message::MessageEnvelope;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::{Arrival, Ready};
+use super::{Arrival, Ready, incoming};
 use crate::reply::Problem;
 use crate::trust::fields::{Field, fields, lines};
 
 /// Makes a user's message ready to be delivered.
 pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<Ready, Problem> {
     own_sender(arrival, login).await?;
+    incoming::virus(arrival).await?;
     let header = without_bcc(&arrival.message.header);
     let added = missing(arrival, &header);
     let header = Bytes::from([added.as_bytes(), &*header].concat());

@@ -1,9 +1,21 @@
-//! Whom mail is from, as far as that can be proved: keys and signatures (DKIM, RFC 6376), who may send for a domain
-//! (SPF, RFC 7208), and what the domain wants done with the rest (DMARC).
+//! Whom mail is from, as far as that can be proved: who may send for a domain (SPF, RFC 7208), signatures (DKIM, RFC
+//! 6376), what the author's domain wants done without either (DMARC), and what earlier servers found (ARC, RFC 8617).
 
+pub(crate) mod arc;
 pub(crate) mod body;
+pub(crate) mod config;
+pub(crate) mod dkim;
 pub(crate) mod fields;
+pub(crate) mod forged;
 pub mod key;
 pub(crate) mod keys;
+mod results;
 pub(crate) mod sign;
 pub(crate) mod spf;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub(crate) mod verdicts;
+
+pub use config::{Config, Wish};

@@ -1,7 +1,7 @@
 //! DKIM signatures for outgoing mail (RFC 6376 §5, RFC 8463).
 
+use std::borrow::Borrow;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -55,7 +55,7 @@ pub(crate) enum SignError {
 
 /// `DKIM-Signature` fields, one for each key, with their line ends. Times are in seconds since 1970.
 pub(crate) fn sign(
-    keys: &[Arc<Key>],
+    keys: &[impl Borrow<Key>],
     header: &[u8],
     body: &BodyHashes,
     now: u64,
@@ -64,7 +64,8 @@ pub(crate) fn sign(
     let covered = Covered::of(header, &[])?;
     let mut text = String::new();
     for key in keys {
-        let Key { domain, selector, .. } = &**key;
+        let key = key.borrow();
+        let Key { domain, selector, .. } = key;
         let mut field = format!(
             "DKIM-Signature: v=1; a={}; c=relaxed/relaxed;\r\n\td={domain}; s={selector};\r\n\tt={now}; ",
             key.tag()
@@ -144,4 +145,58 @@ pub(crate) fn complete(mut field: String, mut text: Vec<u8>, key: &Key) -> Resul
     }
     field.push_str("\r\n");
     Ok(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::body::BodyHasher;
+    use crate::trust::key::{Algorithm, generate};
+
+    const HEADER: &str =
+        "Received: x\r\nFrom: a@a.example\r\nSubject: one\r\n  two\r\nList-Id: <l.example>\r\nList-Id: <m>\r\n\r\n";
+
+    fn signed(lifetime: Option<u64>) -> String {
+        let key = Key::new("a.example", "s", &generate(Algorithm::Ed25519).unwrap()).unwrap();
+        sign(&[key], HEADER.as_bytes(), &BodyHasher::new().finish(), 1000, lifetime).unwrap()
+    }
+
+    #[test]
+    fn the_field_names_what_it_covers_and_closes_it() {
+        let field = signed(Some(60));
+        let start = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\
+            \td=a.example; s=s;\r\n\
+            \tt=1000; x=1060; h=From:From:Reply-To:Subject:Subject:Date:To:Cc:\r\n\
+            \tMessage-ID:MIME-Version:Content-Type:Content-Transfer-Encoding:\r\n\
+            \tList-Id:List-Id;\r\n\
+            \tbh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=;\r\n\
+            \tb=";
+        assert!(field.starts_with(start), "{field}");
+        assert!(field.ends_with("==\r\n"));
+        assert!(!signed(None).contains("x="));
+    }
+
+    #[test]
+    fn instances_are_taken_from_the_bottom_up() {
+        let covered = Covered::of(HEADER.as_bytes(), &["Received"]).unwrap();
+        let text = "from:a@a.example\r\nsubject:one two\r\nlist-id:<m>\r\nlist-id:<l.example>\r\nreceived:x\r\n";
+        assert_eq!(String::from_utf8(covered.text).unwrap(), text);
+        assert_eq!(covered.names.last(), Some(&"Received"));
+    }
+
+    #[test]
+    fn lines_stay_short_and_rsa_signatures_are_folded() {
+        let keys = [Algorithm::Rsa, Algorithm::Ed25519]
+            .map(|algorithm| Key::new("a.example", "s", &generate(algorithm).unwrap()).unwrap());
+        let text = sign(&keys, HEADER.as_bytes(), &BodyHasher::new().finish(), 1000, None).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+        assert_eq!(text.matches("DKIM-Signature: ").count(), 2);
+        assert_eq!(fields(text.as_bytes()).count(), 2);
+    }
+
+    #[test]
+    fn without_from_there_is_no_signature() {
+        let error = sign(&[] as &[Key], b"Subject: x\r\n\r\n", &BodyHasher::new().finish(), 1000, None);
+        assert_eq!(error, Err(SignError::NoFrom));
+    }
 }

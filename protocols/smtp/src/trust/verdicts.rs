@@ -1,0 +1,220 @@
+//! What is said of an incoming message.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mail_auth::common::to_a_label;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::{
+    AuthenticatedMessage, DkimOutput, DmarcResult, DnsError, Error, MessageAuthenticator, SpfOutput, SpfResult, dmarc,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::arc::{self, ArcVerdict};
+use super::body::BodyHashes;
+use super::dkim::{self, DkimVerdict};
+use super::fields::fields;
+use super::spf::Outcome;
+
+/// A result in the words of RFC 8601 §2.7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    None,
+    Pass,
+    Fail,
+    /// Signed, but not in a way that is accepted here.
+    Policy,
+    Neutral,
+    TempError,
+    PermError,
+}
+
+/// What is wished for a message that fails DMARC (RFC 9989 §4.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Policy {
+    #[default]
+    None,
+    Quarantine,
+    Reject,
+}
+
+/// The DMARC result of the domain in From.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dmarc {
+    pub(crate) result: Verdict,
+    pub(crate) policy: Policy,
+    pub(crate) domain: String,
+}
+
+/// Why nobody can say whose message it is. DMARC exempts such mail, so a server that respects policies refuses it: a
+/// message has one From field (RFC 5322 §3.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MalformedFrom {
+    /// No From field.
+    Missing,
+    /// More than one.
+    Several,
+    /// No address, or none with a domain.
+    NoDomain,
+    /// Addresses of several domains.
+    Domains,
+}
+
+/// What is known of the transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) client: IpAddr,
+    pub(crate) helo: &'a str,
+    /// The sender, without brackets; empty for the null path.
+    pub(crate) mail_from: &'a str,
+}
+
+/// All that is said of a message.
+pub(crate) struct Verdicts {
+    pub(super) client: IpAddr,
+    pub(super) helo_name: String,
+    pub(super) mail_from: String,
+    pub(crate) helo: Outcome,
+    pub(crate) spf: Outcome,
+    pub(crate) dkim: Vec<DkimVerdict>,
+    pub(crate) dmarc: Dmarc,
+    pub(crate) arc: ArcVerdict,
+    /// The domain of the newest seal, where there is one.
+    pub(crate) sealer: Option<String>,
+    pub(crate) malformed_from: Option<MalformedFrom>,
+}
+
+/// For all lookups of a message together: its sender waits for the reply to DATA.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Judges a message by its header section, the hashes of its body and what SPF said of the envelope.
+pub(crate) async fn judge(
+    dns: &MessageAuthenticator,
+    header: &[u8],
+    body: &BodyHashes,
+    envelope: Envelope<'_>,
+    helo: Outcome,
+    spf: Outcome,
+) -> Verdicts {
+    let deadline = Instant::now() + TIME_LIMIT;
+    let header = dkim::readable(header);
+    let message = dkim::read(&header, body);
+    let malformed_from = malformed_from(&header, &message);
+    // The null path is judged by the name in HELO (RFC 7208 §2.4).
+    let spf_domain = envelope.mail_from.rsplit_once('@').map_or(envelope.helo, |(_, domain)| domain);
+    let (dkim, arc) =
+        tokio::join!(dkim::verify(dns, &message, deadline), arc::verify(dns, &header, &message, deadline));
+    let dmarc = match malformed_from {
+        None => evaluate(dns, &message, &dkim, spf_domain, &spf, deadline).await,
+        Some(_) => Dmarc { result: Verdict::None, policy: Policy::None, domain: String::new() },
+    };
+    Verdicts {
+        client: envelope.client,
+        helo_name: envelope.helo.to_owned(),
+        mail_from: envelope.mail_from.to_owned(),
+        helo,
+        spf,
+        dkim,
+        dmarc,
+        arc,
+        sealer: message.as_headers.last().map(|seal| seal.header.d.clone()),
+        malformed_from,
+    }
+}
+
+fn malformed_from(header: &[u8], message: &AuthenticatedMessage<'_>) -> Option<MalformedFrom> {
+    let domains = author_domains(message);
+    match (fields(header).filter(|field| field.is("From")).count(), domains.as_slice()) {
+        (0, _) => Some(MalformedFrom::Missing),
+        (2.., _) => Some(MalformedFrom::Several),
+        (_, []) => Some(MalformedFrom::NoDomain),
+        (_, [first, rest @ ..]) => rest.iter().any(|domain| domain != first).then_some(MalformedFrom::Domains),
+    }
+}
+
+fn author_domains(message: &AuthenticatedMessage<'_>) -> Vec<String> {
+    let domains = message.from.iter().filter_map(|address| address.rsplit_once('@'));
+    domains.map(|(_, domain)| to_a_label(domain).into_owned()).filter(|domain| !domain.is_empty()).collect()
+}
+
+/// DMARC over our own SPF result and those signatures that count (RFC 9989 §4.10).
+async fn evaluate(
+    dns: &MessageAuthenticator,
+    message: &AuthenticatedMessage<'_>,
+    signatures: &[DkimVerdict],
+    spf_domain: &str,
+    spf: &Outcome,
+    deadline: Instant,
+) -> Dmarc {
+    let lost = || Error::Dns(DnsError::Resolver(String::new()));
+    let signatures: Vec<DkimOutput<'_>> = signatures
+        .iter()
+        .filter_map(|verdict| {
+            let output = match verdict.result {
+                Verdict::Pass => DkimOutput::pass(),
+                Verdict::TempError => DkimOutput::temp_err(lost()),
+                _ => return None,
+            };
+            Some(output.with_signature(verdict.signature.as_ref()?))
+        })
+        .collect();
+    let spf = SpfOutput::new(spf_domain.to_owned()).with_result(match spf {
+        Outcome::Pass => SpfResult::Pass,
+        Outcome::TempError => SpfResult::TempError,
+        _ => SpfResult::None, // all others count the same: no
+    });
+    let parameters = DmarcParameters::new(message, &signatures, spf_domain, &spf);
+    let Ok(output) = timeout_at(deadline, dns.verify_dmarc(parameters)).await else {
+        let domain = author_domains(message).into_iter().next().unwrap_or_default();
+        return Dmarc { result: Verdict::TempError, policy: Policy::None, domain };
+    };
+    let result = match output.result() {
+        DmarcResult::Pass => Verdict::Pass,
+        DmarcResult::Fail(_) => Verdict::Fail,
+        DmarcResult::TempError(_) => Verdict::TempError,
+        DmarcResult::PermError(_) => Verdict::PermError,
+        DmarcResult::None => Verdict::None,
+    };
+    let policy = match output.policy() {
+        dmarc::Policy::Reject => Policy::Reject,
+        dmarc::Policy::Quarantine => Policy::Quarantine,
+        dmarc::Policy::None | dmarc::Policy::Unspecified => Policy::None,
+    };
+    Dmarc { result, policy, domain: output.into_domain() }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::None => "none",
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Policy => "policy",
+            Verdict::Neutral => "neutral",
+            Verdict::TempError => "temperror",
+            Verdict::PermError => "permerror",
+        })
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::None => "none",
+            Policy::Quarantine => "quarantine",
+            Policy::Reject => "reject",
+        })
+    }
+}
+
+impl fmt::Display for MalformedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MalformedFrom::Missing => "the message has no From field",
+            MalformedFrom::Several => "the message has more than one From field",
+            MalformedFrom::NoDomain => "the From field has no address with a domain",
+            MalformedFrom::Domains => "the From field names more than one domain",
+        })
+    }
+}
