@@ -20,7 +20,7 @@ use crate::filters::dnsbl::Addresses4;
 use crate::trust::spf::Lookup;
 
 /// How long one question may take with all its aliases.
-const QUESTION: Duration = Duration::from_secs(30);
+pub(crate) const QUESTION: Duration = Duration::from_secs(30);
 
 /// The table `[smtp.dns]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -175,7 +175,7 @@ pub(crate) fn no_roots() -> ClientConfig {
 }
 
 /// A name as it is asked for: whole, without the system's search list.
-fn name(text: &str) -> Result<Name, Nothing> {
+pub(crate) fn name(text: &str) -> Result<Name, Nothing> {
     Name::from_ascii(format!("{}.", text.trim_end_matches('.'))).map_err(|_| Nothing::Name)
 }
 

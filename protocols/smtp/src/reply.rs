@@ -187,6 +187,7 @@ impl From<&Problem> for Reply {
                 let seen = match bare {
                     Bare::Cr => "<CR> without <LF>",
                     Bare::Lf => "<LF> without <CR>",
+                    Bare::Nul => "<NUL>",
                 };
                 let text = format!("5.5.2 Message refused: it holds a bare {seen} (RFC 5321 section 2.3.8)");
                 match framing {

@@ -2,7 +2,7 @@
 //! copying, and the same whatever pieces the network cuts it into.
 
 use bytes::Bytes;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr3};
 
 /// How a message is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Framing {
     Binary,
 }
 
-/// A line end that is none. Servers that take one for CRLF can be made to see two messages where another saw one, so
+/// A line end that is none, or an octet that some take for one. Servers that take one for CRLF can be made to see two messages where another saw one, so
 /// such a message is refused whole (RFC 5321 §2.3.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bare {
@@ -23,6 +23,8 @@ pub enum Bare {
     Cr,
     /// An LF without CR.
     Lf,
+    /// A NUL, which has no place in text (RFC 2045 §2.7, §2.8) and ends it for some.
+    Nul,
 }
 
 /// Finds content and end in the octets of a message. Only CRLF.CRLF ends it (or, with nothing sent, `.CRLF` at once,
@@ -95,10 +97,11 @@ impl Scanner {
                 }
                 (At::LineStart | At::Text | At::Dot, _) => {
                     self.at = At::Text;
-                    let Some(found) = memchr2(b'\r', b'\n', &chunk[next..]) else { break };
+                    let Some(found) = memchr3(b'\r', b'\n', 0, &chunk[next..]) else { break };
                     next += found + 1;
                     match chunk[next - 1] {
                         b'\r' => self.at = At::Cr,
+                        0 => self.bare = self.bare.or(Some(Bare::Nul)),
                         _ => self.bare = self.bare.or(Some(Bare::Lf)),
                     }
                 }

@@ -114,7 +114,7 @@ fn has_bare(input: &[u8]) -> bool {
     (0..input.len()).any(|at| match input[at] {
         b'\r' => input.get(at + 1) != Some(&b'\n'),
         b'\n' => at == 0 || input[at - 1] != b'\r',
-        _ => false,
+        byte => byte == 0,
     })
 }
 

@@ -24,6 +24,11 @@ pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome 
     if pipeline::is_binary(&mail) {
         return Ok((State::Mail(client, mail), Reply::new(503, "5.5.1 Binary content comes by BDAT (RFC 3030)")));
     }
+    if wire.conn.has_input() {
+        // What is sent before it was asked for may be meant to be read as something else (RFC 2920 §3.1).
+        let text = "5.5.0 Nothing may follow DATA before the server answers; goodbye";
+        return Ok((State::Mail(client, mail), Reply::new(554, text).closing(Closed::Abuse)));
+    }
     let mut intake = Intake::open(smtp, wire, &mail, Framing::Dots);
     Reply::new(354, "End data with <CR><LF>.<CR><LF>").write(&mut wire.out);
     wire.flush().await?;

@@ -31,6 +31,9 @@ pub enum Garbled {
     /// There is no end to it.
     #[error("a reply without end")]
     Endless,
+    /// It says neither yes nor no to what was asked.
+    #[error("a reply to something else")]
+    Unasked,
 }
 
 impl Answer {
@@ -42,6 +45,11 @@ impl Answer {
     /// Whether it says never; any other refusal is for now.
     pub fn is_final(&self) -> bool {
         self.code / 100 == 5
+    }
+
+    /// Whether it says that a transaction has as many recipients as the server takes (RFC 5321 §4.5.3.1.10).
+    pub fn is_too_many(&self) -> bool {
+        self.code == 452 && self.status().is_none_or(|status| status.ends_with(".5.3"))
     }
 
     /// The enhanced status code (RFC 3463) that it begins with, unless it contradicts the reply's own.
@@ -133,6 +141,8 @@ pub struct Extensions {
     pub utf8: bool,
     /// RFC 8689.
     pub require_tls: bool,
+    /// To how many recipients a message may be (RFC 9422).
+    pub recipients: Option<usize>,
 }
 
 impl Extensions {
@@ -150,6 +160,10 @@ impl Extensions {
                 "DSN" => found.dsn = true,
                 "SMTPUTF8" => found.utf8 = true,
                 "REQUIRETLS" => found.require_tls = true,
+                "LIMITS" => {
+                    let most = words.find_map(|word| word.to_ascii_uppercase().strip_prefix("RCPTMAX=")?.parse().ok());
+                    found.recipients = most.filter(|most| *most > 0);
+                }
                 "SIZE" => {
                     found.sizes = true;
                     // Zero is no limit, and what is no number is none either.

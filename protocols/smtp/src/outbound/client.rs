@@ -1,18 +1,22 @@
 //! One connection to another server (RFC 5321 §3): the greeting, TLS, transactions. It says what was said; what follows
 //! from it is up to the courier.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use protocol::Paced;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes, BytesMut};
+use protocol::{Paced, Shutdown};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use storage::Content;
+use storage::ContentReader;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,13 +24,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::answer::{Answer, Extensions, Garbled, LINE, Reading};
+use super::letter::Letter;
 
-/// How long each step may take (RFC 5321 §4.5.3.2, where it asks for more than anyone waits otherwise).
-const CONNECT: Duration = Duration::from_secs(30);
-const COMMAND: Duration = Duration::from_secs(300);
-const HANDSHAKE: Duration = Duration::from_secs(120);
-const DATA: Duration = Duration::from_secs(120);
-const END: Duration = Duration::from_secs(600);
+/// How long a goodbye may take.
 const QUIT: Duration = Duration::from_secs(5);
 /// How many recipients are said before anyone looks at an answer.
 const GROUP: usize = 100;
@@ -44,6 +44,8 @@ pub(super) enum Step {
     Hello,
     /// STARTTLS, and the handshake.
     Tls,
+    /// AUTH.
+    Login,
     /// MAIL FROM.
     Mail,
     /// RCPT TO.
@@ -66,9 +68,47 @@ pub(super) enum Broken {
     /// More came than was asked for, which can only be a mistake or an attack.
     Ahead(Step),
     /// The server does not want to talk.
-    Refused(Answer),
+    Refused(Step, Answer),
+    /// The server is this one.
+    Ourselves,
     /// The handshake failed.
     Handshake(String),
+    /// TLS must be and is not; what the server said to STARTTLS, where it offers that.
+    NoTls(Option<Answer>),
+    /// The server does not let us log in.
+    NoLogin(String),
+    /// This server is stopping.
+    Stopped,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Step::Connect => "on connecting",
+            Step::Greeting => "at the greeting",
+            Step::Hello => "at EHLO",
+            Step::Tls => "at STARTTLS",
+            Step::Login => "at AUTH",
+            Step::Mail => "at MAIL",
+            Step::Rcpt => "at RCPT",
+            Step::Data => "at DATA",
+            Step::Content => "within the message",
+            Step::End => "at the end of the message, which may have been taken",
+        })
+    }
+}
+
+/// How long is waited (RFC 5321 §4.5.3.2), and what ends it before.
+#[derive(Clone)]
+pub(super) struct Patience {
+    /// For a connection.
+    pub(super) connect: Duration,
+    /// For an answer.
+    pub(super) answer: Duration,
+    /// For the answer to a whole message: a server that is given less time takes it twice.
+    pub(super) end: Duration,
+    /// This server is stopping.
+    pub(super) stop: Shutdown,
 }
 
 /// What became of one recipient.
@@ -80,20 +120,6 @@ pub(super) enum Verdict {
     Refused(Answer),
 }
 
-/// What is said of a message before its content.
-pub(super) struct Letter<'a> {
-    /// MAIL FROM, with its parameters.
-    pub(super) mail: String,
-    /// RCPT TO for each recipient, with its parameters.
-    pub(super) recipients: Vec<String>,
-    /// Fields that go before the content.
-    pub(super) head: &'a [u8],
-    /// The content.
-    pub(super) content: &'a Content,
-    /// Where in it the message begins.
-    pub(super) start: u64,
-}
-
 /// A connection that has greeted.
 pub(super) struct Client {
     stream: Stream,
@@ -103,44 +129,47 @@ pub(super) struct Client {
     pub(super) extensions: Extensions,
     /// TLS, where it runs: version and cipher suite.
     pub(super) tls: Option<(String, String)>,
+    patience: Patience,
 }
 
 impl Client {
-    /// Connects, and hears the greeting.
-    pub(super) async fn connect(address: SocketAddr, from: Option<SocketAddr>) -> Result<Client, Broken> {
-        let connect = async {
-            let socket = match address {
-                SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-            };
-            if let Some(from) = from {
-                socket.bind(from)?;
-            }
-            socket.connect(address).await
-        };
-        let connected = timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    /// Connects, and hears the greeting; with TLS from the first byte on, where `tls` says how.
+    pub(super) async fn connect(
+        address: SocketAddr,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        patience: Patience,
+    ) -> Result<Client, Broken> {
         let lost = |error: io::Error| Broken::Lost(Step::Connect, error.to_string());
-        let tcp = connected.map_err(lost)?;
+        let mut stop = patience.stop.clone();
+        let connected = tokio::select! {
+            connected = timeout(patience.connect, TcpStream::connect(address)) => connected,
+            () = stop.requested() => return Err(Broken::Stopped),
+        };
+        let tcp = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
         let (stream, input) = (Stream::Plain(Paced::new(tcp)), BytesMut::new());
-        let mut client = Client { stream, input, extensions: Extensions::default(), tls: None };
-        let greeting = client.answer(Step::Greeting, COMMAND).await?;
-        if greeting.code == 220 { Ok(client) } else { Err(Broken::Refused(greeting)) }
+        let mut client = Client { stream, input, extensions: Extensions::default(), tls: None, patience };
+        if let Some((config, name)) = tls {
+            client = client.secured(config, name).await?;
+        }
+        let greeting = client.answer(Step::Greeting).await?;
+        if greeting.code == 220 { Ok(client) } else { Err(Broken::Refused(Step::Greeting, greeting)) }
     }
 
     /// Says who we are, with HELO where EHLO is not known.
     pub(super) async fn hello(&mut self, name: &str) -> Result<(), Broken> {
-        let answer = self.ask(Step::Hello, &format!("EHLO {name}\r\n"), COMMAND).await?;
+        let answer = self.ask(Step::Hello, &format!("EHLO {name}\r\n")).await?;
         if answer.is_good() {
             self.extensions = Extensions::of(&answer);
-            return Ok(());
+            let called = answer.lines.first().and_then(|line| line.split(' ').next()).unwrap_or_default();
+            return if called.eq_ignore_ascii_case(name) { Err(Broken::Ourselves) } else { Ok(()) };
         }
         self.extensions = Extensions::default();
         if !(500..=504).contains(&answer.code) {
-            return Err(Broken::Refused(answer));
+            return Err(Broken::Refused(Step::Hello, answer));
         }
-        let answer = self.ask(Step::Hello, &format!("HELO {name}\r\n"), COMMAND).await?;
-        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(answer)) }
+        let answer = self.ask(Step::Hello, &format!("HELO {name}\r\n")).await?;
+        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(Step::Hello, answer)) }
     }
 
     /// Begins TLS; nothing that was said before counts any more (RFC 3207 §4.2). The refusal, where the server does not
@@ -150,7 +179,7 @@ impl Client {
         config: Arc<ClientConfig>,
         host: ServerName<'static>,
     ) -> Result<Result<Client, (Client, Answer)>, Broken> {
-        let answer = self.ask(Step::Tls, "STARTTLS\r\n", COMMAND).await?;
+        let answer = self.ask(Step::Tls, "STARTTLS\r\n").await?;
         if answer.code != 220 {
             return Ok(Err((self, answer)));
         }
@@ -158,9 +187,20 @@ impl Client {
             // Said in the clear, perhaps by somebody else (CVE-2021-38371).
             return Err(Broken::Ahead(Step::Tls));
         }
-        let Stream::Plain(tcp) = self.stream else { return Err(Broken::Handshake("TLS runs already".into())) };
-        let handshake = TlsConnector::from(config).connect(host, tcp);
-        let tls = match timeout(HANDSHAKE, handshake).await {
+        self.secured(config, host).await.map(Ok)
+    }
+
+    /// The handshake.
+    async fn secured(self, config: Arc<ClientConfig>, host: ServerName<'static>) -> Result<Client, Broken> {
+        let Client { stream, patience, .. } = self;
+        let Stream::Plain(tcp) = stream else { return Err(Broken::Handshake("TLS runs already".into())) };
+        let handshake = timeout(patience.answer, TlsConnector::from(config).connect(host, tcp));
+        let mut stop = patience.stop.clone();
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = stop.requested() => return Err(Broken::Stopped),
+        };
+        let tls = match shaken {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return Err(Broken::Handshake(error.to_string())),
             Err(_) => return Err(Broken::Handshake("no answer in time".into())),
@@ -169,7 +209,14 @@ impl Client {
         let version = session.protocol_version().map_or_else(String::new, |version| format!("{version:?}"));
         let cipher = session.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
         let (stream, input) = (Stream::Tls(Box::new(tls)), BytesMut::new());
-        Ok(Ok(Client { stream, input, extensions: Extensions::default(), tls: Some((version, cipher)) }))
+        Ok(Client { stream, input, extensions: Extensions::default(), tls: Some((version, cipher)), patience })
+    }
+
+    /// Logs in (RFC 4954, RFC 4616).
+    pub(super) async fn log_in(&mut self, name: &str, password: &str) -> Result<(), Broken> {
+        let response = STANDARD.encode(format!("\0{name}\0{password}"));
+        let answer = self.ask(Step::Login, &format!("AUTH PLAIN {response}\r\n")).await?;
+        if answer.is_good() { Ok(()) } else { Err(Broken::NoLogin(answer.to_string())) }
     }
 
     /// Hands a message over: what became of each recipient, as far as it is known, and why it is not known of the
@@ -190,15 +237,40 @@ impl Client {
         verdicts: &mut [Option<Verdict>],
         fence: impl Future<Output = bool>,
     ) -> Result<(), Broken> {
-        let refuse_all = |verdicts: &mut [Option<Verdict>], answer: &Answer| {
-            for verdict in verdicts.iter_mut().filter(|verdict| !matches!(verdict, Some(Verdict::Refused(_)))) {
-                *verdict = Some(Verdict::Refused(answer.clone()));
-            }
+        if let Err(broken) = self.envelope(letter, verdicts).await {
+            // Who was taken was taken for a message that never came; a refusal that was heard stands.
+            verdicts.iter_mut().for_each(forget_taken);
+            return Err(broken);
+        }
+        if !verdicts.iter().any(is_taken) {
+            return self.reset().await;
+        }
+        let ended = match letter.is_binary {
+            true => self.count(letter, fence).await,
+            false => self.data(letter, verdicts, fence).await,
         };
+        match ended {
+            Ok(Some(answer)) => {
+                for verdict in verdicts.iter_mut().filter(|verdict| is_taken(verdict)) {
+                    let answer = answer.clone();
+                    *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Refused(answer) });
+                }
+                Ok(())
+            }
+            Ok(None) => self.reset().await,
+            Err(broken) => {
+                verdicts.iter_mut().for_each(forget_taken);
+                Err(broken)
+            }
+        }
+    }
+
+    /// MAIL and RCPT: what the server says of each recipient. A refusal of MAIL is one of all.
+    async fn envelope(&mut self, letter: &Letter<'_>, verdicts: &mut [Option<Verdict>]) -> Result<(), Broken> {
         let at_once = if self.extensions.pipelining { GROUP } else { 1 };
         let mut begun = None;
         if !self.extensions.pipelining {
-            begun = Some(self.ask(Step::Mail, &letter.mail, COMMAND).await?);
+            begun = Some(self.ask(Step::Mail, &letter.mail).await?);
         }
         for (number, group) in letter.recipients.chunks(at_once).enumerate() {
             if begun.as_ref().is_some_and(|begun| !begun.is_good()) {
@@ -208,66 +280,81 @@ impl Client {
             let first = if begun.is_none() { letter.mail.as_str() } else { "" };
             self.say(Step::Rcpt, format!("{first}{}", group.concat()).as_bytes()).await?;
             if begun.is_none() {
-                begun = Some(self.answer(Step::Mail, COMMAND).await?);
+                begun = Some(self.answer(Step::Mail).await?);
             }
             for verdict in verdicts.iter_mut().skip(number * at_once).take(group.len()) {
-                let answer = self.answer(Step::Rcpt, COMMAND).await?;
-                *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Refused(answer) });
-            }
-        }
-        let begun = begun.unwrap_or(Answer { code: 503, lines: vec![] });
-        if !begun.is_good() {
-            verdicts.iter_mut().for_each(|verdict| *verdict = None);
-            refuse_all(verdicts, &begun);
-            return self.reset().await;
-        }
-        if !verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Taken(_)))) {
-            return self.reset().await;
-        }
-        let data = self.ask(Step::Data, "DATA\r\n", DATA).await;
-        let known = std::mem::take(&mut verdicts.to_vec());
-        let forget = |verdicts: &mut [Option<Verdict>]| {
-            for (verdict, known) in verdicts.iter_mut().zip(&known) {
-                *verdict = known.clone().filter(|verdict| matches!(verdict, Verdict::Refused(_)));
-            }
-        };
-        let data = match data {
-            Ok(data) => data,
-            Err(broken) => {
-                forget(verdicts);
-                return Err(broken);
-            }
-        };
-        if data.code != 354 {
-            refuse_all(verdicts, &data);
-            // A yes where the content should be asked for is no answer at all.
-            return if data.is_good() { Err(Broken::Ahead(Step::Data)) } else { self.reset().await };
-        }
-        let ended = async {
-            self.write_content(letter).await?;
-            if !self.input.is_empty() {
-                return Err(Broken::Ahead(Step::Content));
-            }
-            if !fence.await {
-                return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
-            }
-            self.ask(Step::End, ".\r\n", END).await
-        };
-        match ended.await {
-            Ok(answer) if answer.is_good() => {
-                for verdict in verdicts.iter_mut().filter(|verdict| matches!(verdict, Some(Verdict::Taken(_)))) {
-                    *verdict = Some(Verdict::Taken(answer.clone()));
+                let refused = begun.as_ref().filter(|begun| !begun.is_good());
+                match (self.answer(Step::Rcpt).await, refused) {
+                    (Ok(_), Some(_)) => {}
+                    (Ok(answer), None) if answer.is_good() => *verdict = Some(Verdict::Taken(answer)),
+                    (Ok(answer), None) => *verdict = Some(Verdict::Refused(answer)),
+                    // It was heard why before the connection went.
+                    (Err(broken), Some(refused)) => {
+                        verdicts.fill(Some(Verdict::Refused(refused.clone())));
+                        return Err(broken);
+                    }
+                    (Err(broken), None) => return Err(broken),
                 }
-                Ok(())
             }
-            Ok(answer) => {
-                refuse_all(verdicts, &answer);
-                Ok(())
+        }
+        if let Some(refused) = begun.filter(|begun| !begun.is_good()) {
+            verdicts.fill(Some(Verdict::Refused(refused)));
+        }
+        Ok(())
+    }
+
+    /// The content by DATA, and the answer to it; `None` when it was not asked for, which the verdicts tell.
+    async fn data(
+        &mut self,
+        letter: &Letter<'_>,
+        verdicts: &mut [Option<Verdict>],
+        fence: impl Future<Output = bool>,
+    ) -> Result<Option<Answer>, Broken> {
+        let data = self.ask(Step::Data, "DATA\r\n").await?;
+        match data.code / 100 {
+            3 => {}
+            4 | 5 => {
+                let taken = verdicts.iter_mut().filter(|verdict| is_taken(verdict));
+                taken.for_each(|verdict| *verdict = Some(Verdict::Refused(data.clone())));
+                return Ok(None);
             }
-            Err(broken) => {
-                forget(verdicts);
-                Err(broken)
-            }
+            // A yes where the content should be asked for: its answers are out of step.
+            _ => return Err(Broken::Garbled(Step::Data, Garbled::Unasked)),
+        }
+        self.write_content(letter).await?;
+        self.nothing_came(Step::Content).await?;
+        if !fence.await {
+            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
+        }
+        self.write(Step::End, b".\r\n").await?;
+        self.taken().await.map(Some)
+    }
+
+    /// The content by BDAT (RFC 3030), of any octets.
+    async fn count(
+        &mut self,
+        letter: &Letter<'_>,
+        fence: impl Future<Output = bool>,
+    ) -> Result<Option<Answer>, Broken> {
+        if !fence.await {
+            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
+        }
+        let size = letter.head.len() as u64 + letter.content.len() - letter.start;
+        self.say(Step::Content, format!("BDAT {size} LAST\r\n").as_bytes()).await?;
+        self.write(Step::Content, letter.head).await?;
+        let mut reader = letter.content.reader(letter.start..letter.content.len());
+        while let Some(piece) = next(&mut reader).await? {
+            self.write(Step::Content, &piece).await?;
+        }
+        self.taken().await.map(Some)
+    }
+
+    /// The answer to a whole message: what is neither yes nor no leaves open whether it was taken.
+    async fn taken(&mut self) -> Result<Answer, Broken> {
+        let answer = self.answer(Step::End).await?;
+        match answer.code {
+            220 | 221 | 300..=399 => Err(Broken::Garbled(Step::End, Garbled::Unasked)),
+            _ => Ok(answer),
         }
     }
 
@@ -277,12 +364,7 @@ impl Client {
         let (mut out, mut last) = (Vec::with_capacity(PIECE + 1024), [b'\r', b'\n']);
         out.extend_from_slice(letter.head);
         loop {
-            let piece = match reader.next().await {
-                Ok(piece) => piece,
-                // Without its end nobody takes it for a message.
-                Err(error) => return Err(Broken::Lost(Step::Content, error.to_string())),
-            };
-            let Some(piece) = piece else { break };
+            let Some(piece) = next(&mut reader).await? else { break };
             for line in piece.split_inclusive(|byte| *byte == b'\n') {
                 if last == *b"\r\n" && line.first() == Some(&b'.') {
                     out.push(b'.');
@@ -307,68 +389,110 @@ impl Client {
 
     /// Ends a transaction that was begun.
     async fn reset(&mut self) -> Result<(), Broken> {
-        let answer = self.ask(Step::Mail, "RSET\r\n", COMMAND).await?;
-        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(answer)) }
+        let answer = self.ask(Step::Mail, "RSET\r\n").await?;
+        if answer.is_good() { Ok(()) } else { Err(Broken::Refused(Step::Mail, answer)) }
     }
 
     /// Says goodbye, and does not wait long for an answer.
     pub(super) async fn quit(mut self) {
         let goodbye = async {
             self.say(Step::End, b"QUIT\r\n").await?;
-            self.answer(Step::End, QUIT).await
+            self.answer(Step::Mail).await
         };
         let _ = timeout(QUIT, goodbye).await;
         let _ = timeout(QUIT, self.stream.shutdown()).await;
     }
 
-    async fn ask(&mut self, step: Step, command: &str, time: Duration) -> Result<Answer, Broken> {
+    async fn ask(&mut self, step: Step, command: &str) -> Result<Answer, Broken> {
         self.say(step, command.as_bytes()).await?;
-        self.answer(step, time).await
+        self.answer(step).await
     }
 
     /// Sends commands. What came before they were sent answers none of them.
     async fn say(&mut self, step: Step, commands: &[u8]) -> Result<(), Broken> {
-        if !self.input.is_empty() {
-            return Err(Broken::Ahead(step));
-        }
+        self.nothing_came(step).await?;
         self.write(step, commands).await
     }
 
+    /// Whether the server was silent since its last answer: what it says unasked answers nothing.
+    async fn nothing_came(&mut self, step: Step) -> Result<(), Broken> {
+        if self.input.is_empty() {
+            self.input.reserve(1024);
+            let (stream, input) = (&mut self.stream, &mut self.input);
+            let read = poll_fn(|cx| Poll::Ready(pin!(stream.read_buf(input)).poll(cx))).await;
+            match read {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(Broken::Lost(step, "the server closed the connection".into())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(Broken::Lost(step, error.to_string())),
+            }
+        }
+        Err(Broken::Ahead(step))
+    }
+
     async fn write(&mut self, step: Step, octets: &[u8]) -> Result<(), Broken> {
+        let (stream, mut stop) = (&mut self.stream, self.patience.stop.clone());
         let written = async {
-            self.stream.write_all(octets).await?;
-            self.stream.flush().await
+            stream.write_all(octets).await?;
+            stream.flush().await
         };
-        written.await.map_err(|error| Broken::Lost(step, error.to_string()))
+        tokio::select! {
+            written = written => written.map_err(|error| Broken::Lost(step, error.to_string())),
+            // Once its end may have gone, it must be heard whether the message was taken.
+            () = stop.requested(), if step != Step::End => Err(Broken::Stopped),
+        }
     }
 
     /// The next reply, all of which must come in time.
-    async fn answer(&mut self, step: Step, time: Duration) -> Result<Answer, Broken> {
-        let read = async {
-            let mut reading = Reading::default();
-            loop {
-                while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
-                    let line = self.input.split_to(end);
-                    self.input.advance(1);
-                    let line = line.strip_suffix(b"\r").unwrap_or(&line);
-                    match reading.take(line) {
-                        Ok(Some(answer)) => return Ok(answer),
-                        Ok(None) => {}
-                        Err(garbled) => return Err(Broken::Garbled(step, garbled)),
-                    }
-                }
-                if self.input.len() > LINE {
-                    return Err(Broken::Garbled(step, Garbled::Endless));
-                }
-                self.input.reserve(1024);
-                match self.stream.read_buf(&mut self.input).await {
-                    Ok(0) => return Err(Broken::Lost(step, "the server closed the connection".into())),
-                    Ok(_) => {}
-                    Err(error) => return Err(Broken::Lost(step, error.to_string())),
+    async fn answer(&mut self, step: Step) -> Result<Answer, Broken> {
+        let mut stop = self.patience.stop.clone();
+        let time = if step == Step::End { self.patience.end } else { self.patience.answer };
+        tokio::select! {
+            answer = timeout(time, self.read(step)) => {
+                answer.unwrap_or_else(|_| Err(Broken::Lost(step, "no answer in time".into())))
+            }
+            () = stop.requested(), if step != Step::End => Err(Broken::Stopped),
+        }
+    }
+
+    async fn read(&mut self, step: Step) -> Result<Answer, Broken> {
+        let mut reading = Reading::default();
+        loop {
+            while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let line = self.input.split_to(end);
+                self.input.advance(1);
+                let line = line.strip_suffix(b"\r").unwrap_or(&line);
+                match reading.take(line) {
+                    Ok(Some(answer)) => return Ok(answer),
+                    Ok(None) => {}
+                    Err(garbled) => return Err(Broken::Garbled(step, garbled)),
                 }
             }
-        };
-        timeout(time, read).await.unwrap_or_else(|_| Err(Broken::Lost(step, "no answer in time".into())))
+            if self.input.len() > LINE {
+                return Err(Broken::Garbled(step, Garbled::Endless));
+            }
+            self.input.reserve(1024);
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) => return Err(Broken::Lost(step, "the server closed the connection".into())),
+                Ok(_) => {}
+                Err(error) => return Err(Broken::Lost(step, error.to_string())),
+            }
+        }
+    }
+}
+
+/// The next piece of a content; without its end nobody takes it for a message.
+async fn next(reader: &mut ContentReader) -> Result<Option<Bytes>, Broken> {
+    reader.next().await.map_err(|error| Broken::Lost(Step::Content, error.to_string()))
+}
+
+fn is_taken(verdict: &Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Taken(_)))
+}
+
+fn forget_taken(verdict: &mut Option<Verdict>) {
+    if is_taken(verdict) {
+        *verdict = None;
     }
 }
 

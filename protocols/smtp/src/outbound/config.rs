@@ -1,5 +1,6 @@
 //! The table `[smtp.outbound]` of the configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,68 @@ pub struct Config {
     pub warning: u64,
     /// To how many recipients elsewhere an account may send in an hour; 0 is without limit.
     pub hourly: u32,
+    /// How many seconds another server has for a connection.
+    pub connect_timeout: u64,
+    /// How many seconds it has for an answer (RFC 5321 §4.5.3.2 asks for five minutes).
+    pub answer_timeout: u64,
+    /// How many seconds it has for the answer to a whole message (there it asks for ten).
+    pub end_timeout: u64,
+    /// Whether certificates are judged by what DNSSEC proves of them (DANE).
+    pub dane: Dane,
+    /// A PEM file of the certificates that others are verified by; those of the system without one.
+    pub roots: Option<PathBuf>,
+    /// Whether policies of TLS (MTA-STS) are fetched from private addresses too.
+    pub private_policies: bool,
+    /// Where mail goes by another way than DNS tells; the first that fits counts.
+    pub routes: Vec<Route>,
+}
+
+/// Whether DANE is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dane {
+    /// Where the DNS servers pass signatures on.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// Where the mail of some domains goes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The domains: `example.org`, `*.example.org` for those below it, or `*` for all.
+    pub domains: Vec<String>,
+    /// The host that takes their mail, and its port: `mail.example.net:587`; an IPv6 address stands in brackets.
+    pub host: String,
+    /// How sure TLS must be.
+    #[serde(default = "verified")]
+    pub tls: RouteTls,
+    /// Whether TLS begins with the first byte, as on port 465.
+    #[serde(default)]
+    pub implicit: bool,
+    /// Whom to log in as; empty for nobody.
+    #[serde(default)]
+    pub username: String,
+    /// With that password.
+    #[serde(default)]
+    pub password: String,
+}
+
+/// How sure TLS with the host of a route must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteTls {
+    /// It is used where the host has it.
+    Opportunistic,
+    /// It must be, with any certificate.
+    Required,
+    /// The certificate must be the host's.
+    Verified,
+}
+
+fn verified() -> RouteTls {
+    RouteTls::Verified
 }
 
 const DAY: u64 = 24 * 3600;
@@ -46,6 +109,13 @@ impl Default for Config {
             notification_lifetime: 2 * DAY,
             warning: 4 * 3600,
             hourly: 500,
+            connect_timeout: 30,
+            answer_timeout: 300,
+            end_timeout: 600,
+            dane: Dane::Auto,
+            roots: None,
+            private_policies: false,
+            routes: Vec::new(),
         }
     }
 }
@@ -65,6 +135,7 @@ impl Config {
     /// What is wrong with it; names the key.
     pub(crate) fn wrong(&self) -> Option<&'static str> {
         let times = [self.retry_least, self.retry_most, self.rest_most, self.lifetime, self.notification_lifetime];
+        let waits = [self.connect_timeout, self.answer_timeout, self.end_timeout];
         if self.port == 0 {
             Some("outbound.port must be one at least")
         } else if self.connections == 0 || self.per_destination == 0 {
@@ -73,8 +144,61 @@ impl Config {
             Some("the times of outbound must be a second at least and a year at most")
         } else if self.retry_least > self.retry_most {
             Some("outbound.retry_least must not be more than outbound.retry_most")
+        } else if waits.iter().any(|wait| !(1..=600).contains(wait)) {
+            Some("outbound.connect_timeout, answer_timeout and end_timeout must be 1 to 600 seconds")
+        } else if self.routes.iter().any(|route| route.place().is_none()) {
+            Some("the host of outbound.routes must be a name or an address with a port, like \"mail.example.net:587\"")
+        } else if self.routes.iter().any(|route| !route.username.is_empty() && route.tls == RouteTls::Opportunistic) {
+            Some("outbound.routes with a username need tls = \"verified\" or \"required\"")
         } else {
             None
         }
+    }
+
+    /// The route for a domain in small letters, where one is configured.
+    pub(super) fn route(&self, domain: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.domains.iter().any(|pattern| fits(pattern, domain)))
+    }
+}
+
+fn fits(pattern: &str, domain: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some("") => true,
+        Some(below) => below.starts_with('.') && domain.ends_with(&below.to_lowercase()),
+        None => pattern.eq_ignore_ascii_case(domain),
+    }
+}
+
+impl Route {
+    /// The host's name or address, and its port.
+    pub(super) fn place(&self) -> Option<(&str, u16)> {
+        let (host, port) = self.host.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (!host.is_empty()).then_some((host, port.parse().ok().filter(|port| *port > 0)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_route_that_fits_counts() {
+        let route = |domains: &[&str], host: &str| Route {
+            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+            host: host.to_owned(),
+            tls: RouteTls::Verified,
+            implicit: false,
+            username: String::new(),
+            password: String::new(),
+        };
+        let routes = vec![route(&["a.example", "*.A.example"], "one:25"), route(&["*"], "[::1]:26")];
+        let config = Config { routes, ..Config::default() };
+        let place = |domain| config.route(domain).and_then(Route::place);
+        assert_eq!(place("a.example"), Some(("one", 25)));
+        assert_eq!(place("b.a.example"), Some(("one", 25)));
+        assert_eq!(place("ba.example"), Some(("::1", 26)));
+        assert_eq!(config.wrong(), None);
+        assert!(Config { routes: vec![route(&["*"], "one")], ..Config::default() }.wrong().is_some());
     }
 }

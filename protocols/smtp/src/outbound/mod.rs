@@ -6,33 +6,52 @@ pub mod answer;
 mod client;
 mod config;
 mod courier;
+mod dane;
+mod der;
+mod fetch;
 mod hosts;
+mod letter;
 pub(crate) mod notice;
 pub(crate) mod notices;
+mod policies;
+mod policy;
+mod route;
 mod schedule;
+mod scrub;
+mod secure_dns;
+pub mod sts;
 mod tls;
+mod trouble;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::Shutdown;
-use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use storage::Queue;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-pub use config::Config;
+pub use config::{Config, Dane, Route, RouteTls};
 
 use crate::Smtp;
+use client::Patience;
 use courier::{LEASE, Report};
+use policies::Policies;
+use secure_dns::SecureDns;
+use tls::Clients;
 use window::Window;
 
 /// How many recipients a courier takes along.
 const BATCH: u32 = 50;
 /// How often the queue is looked at for what other nodes put in, or what has become due unnoticed.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often the DNS servers are asked anew whether they pass signatures on.
+const PROBE: Duration = Duration::from_secs(300);
 /// After this time without the database it is asked again.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -40,16 +59,48 @@ const AWAY: Duration = Duration::from_secs(2);
 pub(crate) struct Outbound {
     smtp: Arc<Smtp>,
     queue: Queue,
-    tls: Arc<ClientConfig>,
+    clients: Clients,
+    policies: Policies,
+    /// Set when the DNS servers are known to pass signatures on.
+    secure: OnceLock<SecureDns>,
+    patience: Patience,
 }
 
 impl Outbound {
+    fn new(smtp: Arc<Smtp>, queue: Queue, stop: Shutdown) -> Outbound {
+        let config = &smtp.config.outbound;
+        let roots = Arc::new(roots(config));
+        let clients = Clients::new(roots);
+        let (authority, https) = (smtp.services.auth.clone(), clients.verified());
+        let policies = Policies::new(authority, smtp.dns.clone(), https, config.private_policies);
+        let patience = Patience {
+            connect: Duration::from_secs(config.connect_timeout),
+            answer: Duration::from_secs(config.answer_timeout),
+            end: Duration::from_secs(config.end_timeout),
+            stop,
+        };
+        Outbound { smtp, queue, clients, policies, secure: OnceLock::new(), patience }
+    }
+
     /// The time until the next try of a message of that age.
     fn delay(&self, age: Duration) -> Duration {
         let config = &self.smtp.config.outbound;
         let bounds = (Duration::from_secs(config.retry_least), Duration::from_secs(config.retry_most));
         schedule::delay(age, bounds, chance() as f64 / u64::MAX as f64)
     }
+}
+
+/// The certificates that others are verified by.
+fn roots(config: &Config) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    match &config.roots {
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        Some(path) => match CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(certificates) => drop(roots.add_parsable_certificates(certificates)),
+            Err(error) => tracing::error!(path = %path.display(), %error, "nobody can be verified by these roots"),
+        },
+    }
+    roots
 }
 
 /// Any number; the same ones for all would let many do the same at the same moment.
@@ -70,15 +121,41 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
             () = tokio::time::sleep(AWAY) => {}
         }
     }
-    let tls = tls::opportunistic();
-    let outbound = Arc::new(Outbound { smtp, queue, tls });
+    let outbound = Arc::new(Outbound::new(smtp, queue, stop.clone()));
+    let proving = tokio::spawn(prove(outbound.clone(), stop.clone()));
     let mut dispatcher =
         Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() };
     tokio::select! {
         () = stop.requested() => {}
         () = dispatcher.run() => {}
     }
+    proving.abort();
     dispatcher.drain().await;
+}
+
+/// Finds out whether the DNS servers pass signatures on, until they do: without them DANE can prove nothing.
+async fn prove(outbound: Arc<Outbound>, mut stop: Shutdown) {
+    let config = &outbound.smtp.config;
+    if config.outbound.dane == Dane::Off {
+        return;
+    }
+    let secure = match SecureDns::new(&config.dns) {
+        Ok(secure) => secure,
+        Err(why) => return tracing::error!(why, "DANE is not used"),
+    };
+    let mut told = false;
+    loop {
+        match secure.probe().await {
+            Ok(()) => return drop(outbound.secure.set(secure)),
+            Err(why) if !told => tracing::warn!(why, "DANE is not used as long as that is so"),
+            Err(_) => {}
+        }
+        told = true;
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(PROBE) => {}
+        }
+    }
 }
 
 struct Dispatcher {

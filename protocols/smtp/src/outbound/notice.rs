@@ -121,6 +121,9 @@ impl Notification<'_> {
         line("Auto-Submitted: auto-replied");
         line("MIME-Version: 1.0");
         line(&format!("Content-Type: multipart/report; report-type=delivery-status; boundary=\"{boundary}\""));
+        if beyond_ascii || !self.whole.unwrap_or(self.header).is_ascii() {
+            line("Content-Transfer-Encoding: 8bit");
+        }
         line("");
         line(&format!("--{boundary}"));
         line("Content-Type: text/plain; charset=utf-8");
@@ -141,6 +144,9 @@ impl Notification<'_> {
         line(&format!("--{boundary}"));
         let status = if beyond_ascii { "message/global-delivery-status" } else { "message/delivery-status" };
         line(&format!("Content-Type: {status}"));
+        if beyond_ascii {
+            line("Content-Transfer-Encoding: 8bit");
+        }
         line("");
         line(&format!("Reporting-MTA: dns; {}", self.own));
         if let Some(envid) = self.about.manner.envid.as_deref().and_then(xtext) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use storage::{Body, Claim, Error, Fate, Manner, Notice, Timestamp};
 
 use super::notice::{self, About, Action, Notification, Told};
-use super::{Outbound, courier};
+use super::{Outbound, letter};
 use crate::Smtp;
 use crate::spool::Spool;
 
@@ -36,7 +36,7 @@ async fn make(outbound: &Outbound, action: Action, claim: &Claim, told: &[Told])
     let said = |error: Error| error.to_string();
     let message = &claim.message;
     let content = outbound.queue.content(message).await.map_err(said)?;
-    let from = courier::start(&content).await;
+    let from = letter::start(&content).await;
     let header = content.read(from..content.len().min(from + HEADER)).await.map_err(said)?;
     let end = memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 4);
     let whole = match notice::returns_whole(action, &message.manner, message.size) {

@@ -1,23 +1,69 @@
-//! TLS with other servers where nobody says which certificate they have (RFC 7435): it keeps listeners out, not
-//! impostors.
+//! TLS with other servers: the ways to judge their certificates.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, WantsVerifier,
+};
 
-/// A client that takes any certificate.
-pub(super) fn opportunistic() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().unwrap_or_else(|_| ClientConfig::builder());
-    let any = Arc::new(Any { provider });
-    Arc::new(builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth())
+use super::dane::Dane;
+use super::policy::{Level, Plan};
+
+/// The clients for all levels; those that many hosts share are made once.
+pub(crate) struct Clients {
+    provider: Arc<CryptoProvider>,
+    any: Arc<ClientConfig>,
+    verified: Arc<ClientConfig>,
 }
 
-/// Any certificate does, but who shows it must have its key.
+impl Clients {
+    /// Clients that trust these roots, where roots count.
+    pub(crate) fn new(roots: Arc<RootCertStore>) -> Clients {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let any = whoever(&provider, Arc::new(Any { provider: provider.clone() }));
+        let verified = builder(&provider).with_root_certificates(roots);
+        let [any, verified] = [any, verified].map(|builder| Arc::new(builder.with_no_client_auth()));
+        Clients { provider, any, verified }
+    }
+
+    /// The client for who has a certificate that the roots vouch for.
+    pub(crate) fn verified(&self) -> Arc<ClientConfig> {
+        self.verified.clone()
+    }
+
+    /// The client for a host.
+    pub(crate) fn of(&self, plan: &Plan) -> Arc<ClientConfig> {
+        match &plan.level {
+            Level::Opportunistic | Level::Encrypted => self.any.clone(),
+            Level::Verified => self.verified.clone(),
+            Level::Dane(records) => {
+                let dane = Dane::new(records.clone(), plan.names.clone(), self.provider.clone());
+                let mut config = whoever(&self.provider, Arc::new(dane)).with_no_client_auth();
+                // It serves once; and what was taken by other records must be judged again.
+                config.resumption = Resumption::disabled();
+                Arc::new(config)
+            }
+        }
+    }
+}
+
+fn builder(provider: &Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    let builder = ClientConfig::builder_with_provider(provider.clone());
+    builder.with_safe_default_protocol_versions().unwrap_or_else(|_| ClientConfig::builder())
+}
+
+fn whoever(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    builder(provider).dangerous().with_custom_certificate_verifier(verifier)
+}
+
+/// Any certificate does (RFC 7435), which keeps listeners out and not impostors; but who shows it must have its key.
 #[derive(Debug)]
 struct Any {
     provider: Arc<CryptoProvider>,
@@ -55,5 +101,60 @@ impl ServerCertVerifier for Any {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData};
+    use rustls::ServerConfig;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::super::dane::Tlsa;
+    use super::*;
+
+    /// A server with a certificate for `mx.example`, the root of that, and the server's key.
+    fn server() -> (Arc<ServerConfig>, CertificateDer<'static>, Vec<u8>) {
+        let [top_key, key] = [(); 2].map(|()| KeyPair::generate().unwrap());
+        let mut top = CertificateParams::default();
+        top.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = top.self_signed(&top_key).unwrap().der().clone();
+        let params = CertificateParams::new(vec!["mx.example".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &Issuer::new(top, top_key)).unwrap().der().clone();
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![certificate], private).unwrap();
+        (Arc::new(config), root, key.subject_public_key_info())
+    }
+
+    async fn shakes(clients: &Clients, level: Level, name: &str, server: &Arc<ServerConfig>) -> bool {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let plan = Plan { level, server: Some(name.clone()), names: vec![] };
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let (client, _) = tokio::join!(
+            TlsConnector::from(clients.of(&plan)).connect(name, here),
+            TlsAcceptor::from(server.clone()).accept(there)
+        );
+        client.is_ok()
+    }
+
+    #[tokio::test]
+    async fn each_level_wants_what_it_says() {
+        let (server, root, key) = server();
+        let mut roots = RootCertStore::empty();
+        roots.add(root).unwrap();
+        let (knows, not) = (Clients::new(Arc::new(roots)), Clients::new(Arc::new(RootCertStore::empty())));
+        for level in [Level::Opportunistic, Level::Encrypted] {
+            assert!(shakes(&not, level, "other.example", &server).await);
+        }
+        assert!(shakes(&knows, Level::Verified, "mx.example", &server).await);
+        assert!(!shakes(&knows, Level::Verified, "other.example", &server).await);
+        assert!(!shakes(&not, Level::Verified, "mx.example", &server).await);
+        let record = |data: &[u8]| Tlsa { usage: 3, selector: 1, matching: 0, data: data.to_vec() };
+        let (right, wrong) = (Level::Dane(Arc::new(vec![record(&key)])), Level::Dane(Arc::new(vec![record(&[])])));
+        assert!(shakes(&not, right, "mx.example", &server).await);
+        assert!(!shakes(&knows, wrong, "mx.example", &server).await, "roots do not count");
     }
 }
