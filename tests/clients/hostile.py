@@ -30,7 +30,7 @@ class Played:
 
     def send(self, daemon):
         text = {PLAIN: b"text\r\n", EARLY: "gr\u00fc\u00dfe\r\n".encode(), LARGE: b"x" * 78 + b"\r\n"}[self.case.text]
-        text *= 40_000 if self.case.text == LARGE else 1
+        text *= 200_000 if self.case.text == LARGE else 1
         head = f"Subject: {self.domain}\r\nTo: user@{self.domain}\r\n\r\n".encode()
         return submit(daemon, "alice", "alice@ours.test", self.recipients(), head + text, self.case.options)
 

@@ -78,8 +78,9 @@ def inbox(daemon, user):
     """The messages in INBOX."""
     session = imaplib.IMAP4("127.0.0.1", daemon.port["imap"])
     session.login(user, PASSWORD)
-    session.select("INBOX", readonly=True)
-    found = [part[1] for part in session.fetch("1:*", "(BODY.PEEK[])")[1] if isinstance(part, tuple)]
+    count = int(session.select("INBOX", readonly=True)[1][0])
+    parts = session.fetch("1:*", "(BODY.PEEK[])")[1] if count else []
+    found = [part[1] for part in parts if isinstance(part, tuple)]
     session.logout()
     return [email.message_from_bytes(content) for content in found]
 

@@ -26,6 +26,8 @@ use tokio_rustls::client::TlsStream;
 use super::answer::{Answer, Extensions, Garbled, LINE, Reading};
 use super::letter::Letter;
 
+/// How long is listened for why a server does not take the rest of a message.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a goodbye may take.
 const QUIT: Duration = Duration::from_secs(5);
 /// How many recipients are said before anyone looks at an answer.
@@ -321,13 +323,31 @@ impl Client {
             // A yes where the content should be asked for: its answers are out of step.
             _ => return Err(Broken::Garbled(Step::Data, Garbled::Unasked)),
         }
-        self.write_content(letter).await?;
-        self.nothing_came(Step::Content).await?;
+        let written = match self.write_content(letter).await {
+            Ok(()) => self.nothing_came(Step::Content).await,
+            broken => broken,
+        };
+        if let Err(broken) = written {
+            return Err(self.interrupted(broken, verdicts).await);
+        }
         if !fence.await {
             return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
         }
         self.write(Step::End, b".\r\n").await?;
         self.taken().await.map(Some)
+    }
+
+    /// Why the content did not get through: where the server has said so, its refusal counts. A yes would be one to what
+    /// it has not seen.
+    async fn interrupted(&mut self, broken: Broken, verdicts: &mut [Option<Verdict>]) -> Broken {
+        if !matches!(broken, Broken::Stopped)
+            && let Ok(Ok(refused)) = timeout(LAST_WORDS, self.read(Step::Content)).await
+            && matches!(refused.code / 100, 4 | 5)
+        {
+            let taken = verdicts.iter_mut().filter(|verdict| is_taken(verdict));
+            taken.for_each(|verdict| *verdict = Some(Verdict::Refused(refused.clone())));
+        }
+        broken
     }
 
     /// The content by BDAT (RFC 3030), of any octets.
