@@ -267,6 +267,24 @@ pub(crate) enum Domain {
         /// Which
         name: String,
     },
+    /// Print every DNS record that the domain is to have
+    Dns {
+        /// Which
+        name: String,
+    },
+    /// Compare what DNS says with what it is to say
+    Check {
+        /// Which
+        name: String,
+    },
+    /// Make new keys to sign mail with; said again once their records are published, they are used
+    Rotate {
+        /// Which
+        name: String,
+        /// Use them although DNS does not show them
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 #[derive(Subcommand)]

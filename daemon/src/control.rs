@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use auth::Authority;
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cli::Cli;
+use crate::config::Config;
 use crate::listen::Places;
 use crate::{commands, transfer};
 
@@ -31,6 +32,8 @@ const NAME: &str = "control.sock";
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) authority: Arc<Authority>,
+    /// The one that holds now.
+    pub(crate) config: Arc<RwLock<Arc<Config>>>,
     pub(crate) places: Arc<Places>,
     pub(crate) since: Instant,
 }
@@ -131,6 +134,7 @@ async fn run(request: Request, state: &State, pieces: mpsc::Sender<String>) -> R
     let context = commands::Context {
         store: &state.store,
         authority: &state.authority,
+        config: state.config.read().unwrap_or_else(PoisonError::into_inner).clone(),
         json: cli.global.json,
         input: request.input,
         running: Some((state.since.elapsed(), state.places.taken())),

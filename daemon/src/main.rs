@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod listen;
 mod modules;
+mod published;
 mod serve;
 mod telemetry;
 mod tls;

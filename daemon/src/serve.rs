@@ -20,7 +20,7 @@ use crate::config::{Config, Listen};
 use crate::listen::{self, Current, Door, Places};
 use crate::modules::{self, MODULES};
 use crate::tls::Tls;
-use crate::{commands, control, telemetry};
+use crate::{commands, control, published, telemetry};
 
 /// How long a browser stays logged in.
 const WEB_LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -78,8 +78,14 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
         let (store, authority) = (store.clone(), authority.clone());
         async move { tokio::join!(store.maintain(), store.index(), authority.watch()) }
     });
-    let state =
-        control::State { store: store.clone(), authority, places: daemon.places.clone(), since: Instant::now() };
+    let current = Arc::new(RwLock::new(Arc::new(config.clone())));
+    let state = control::State {
+        store: store.clone(),
+        authority,
+        config: current.clone(),
+        places: daemon.places.clone(),
+        since: Instant::now(),
+    };
     let control = control::serve(&config.data, state)?;
     commands::print(&banner(&config, admin.as_deref()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data = %config.data.display(), "ready");
@@ -96,6 +102,7 @@ pub(crate) async fn serve(config: Config, reload: &dyn Fn() -> Result<Config, St
                 match daemon.reload(reload, &level) {
                     Ok(config) => {
                         drain = config.drain();
+                        *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                         tracing::info!("the configuration and the certificate were read anew");
                     }
                     Err(error) => tracing::error!(error, "nothing was changed, since the configuration is wrong"),
@@ -156,6 +163,7 @@ pub(crate) fn build(config: &Config, authority: &Arc<Authority>) -> Result<Built
         auth: authority.clone(),
         hostname: config.hostname.as_str().into(),
         listeners: config.listen.iter().flat_map(offered).collect(),
+        mta_sts: published::mta_sts(config)?.map(|policy| policy.text().into()),
     };
     let mut built = Vec::new();
     for module in MODULES {

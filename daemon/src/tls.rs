@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ProducesTickets;
+use sha2::{Digest, Sha256};
 
 use crate::config::{Config, TlsVersion};
 use crate::modules::MODULES;
@@ -88,6 +89,18 @@ struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     place: PathBuf,
+}
+
+/// The SHA-256 of the key of this server's certificate in hexadecimal, as a TLSA record has it (RFC 6698 §2.1.3).
+///
+/// # Errors
+/// A sentence that names the file at fault.
+pub(crate) fn key_digest(config: &Config) -> Result<String, String> {
+    let identity = Identity::load(config)?;
+    let certificate = webpki::EndEntityCert::try_from(identity.certificate())
+        .map_err(|error| format!("{} cannot be read: {error}", identity.place.display()))?;
+    let key = certificate.subject_public_key_info();
+    Ok(Sha256::digest(&*key).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Identity {

@@ -2,10 +2,10 @@
 
 use auth::{Role, Secret};
 use serde_json::json;
-use storage::{Account, NewAccount, NewDkimKey, Verifier};
+use storage::{Account, NewAccount, Verifier};
 
 use super::{Context, app_passwords, new_password, said};
-use crate::cli::{self, Alias, Domain, User};
+use crate::cli::{self, Alias, User};
 
 pub(super) async fn user(context: &Context<'_>, user: User) -> Result<String, String> {
     let (store, actor) = (context.store, context.actor());
@@ -99,33 +99,4 @@ pub(super) async fn alias(context: &Context<'_>, alias: Alias) -> Result<String,
             Ok(context.done(&format!("alias {address} removed")))
         }
     }
-}
-
-pub(super) async fn domain(context: &Context<'_>, domain: Domain) -> Result<String, String> {
-    let (store, actor) = (context.store, context.actor());
-    match domain {
-        Domain::Add { name } => {
-            let keys = new_keys().await?;
-            store.add_domain(&actor, &name, keys).await.map_err(|error| match error {
-                storage::Error::Exists => format!("{name} is a domain of this server already"),
-                other => said(&other),
-            })?;
-            Ok(context.done(&format!(
-                "mail for {name} is taken from now on; `wharfinger domain dns {name}` prints the records to publish"
-            )))
-        }
-        Domain::List => {
-            let domains = store.domains().await.map_err(|error| said(&error))?;
-            Ok(context.show(&json!(domains), || domains.iter().map(|name| format!("{name}\n")).collect()))
-        }
-        Domain::Remove { name } => {
-            store.remove_domain(&actor, &name).await.map_err(|error| said(&error))?;
-            Ok(context.done(&format!("mail for {name} is refused from now on")))
-        }
-    }
-}
-
-/// Keys that mail of a domain is signed with: one that everybody can check, and one of the newer kind.
-async fn new_keys() -> Result<Vec<NewDkimKey>, String> {
-    tokio::task::spawn_blocking(smtp::trust::key::pair).await.map_err(|error| error.to_string())?
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app_passwords;
+mod domain;
 mod log;
 mod mail;
 mod queue;
@@ -28,6 +29,7 @@ use crate::{control, serve};
 pub(crate) struct Context<'a> {
     pub(crate) store: &'a Store,
     pub(crate) authority: &'a Arc<Authority>,
+    pub(crate) config: Arc<Config>,
     pub(crate) json: bool,
     /// What came on standard input, where the command reads it.
     pub(crate) input: Option<String>,
@@ -57,7 +59,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Command) -> Result<Strin
     match command {
         Command::User(user) => accounts::user(context, user).await,
         Command::Alias(alias) => accounts::alias(context, alias).await,
-        Command::Domain(domain) => accounts::domain(context, domain).await,
+        Command::Domain(domain) => domain::domain(context, domain).await,
         Command::Mail(mail) => mail::mail(context, mail).await,
         Command::Queue(command) => queue::queue(context, command).await,
         Command::Audit(audit) => log::audit(context, audit).await,
@@ -98,7 +100,8 @@ pub(crate) async fn dispatch(
                     print(&piece);
                 }
             });
-            let context = Context { store: &store, authority: &authority, json, input, running: None, pieces };
+            let (config, running) = (Arc::new(config.clone()), None);
+            let context = Context { store: &store, authority: &authority, config, json, input, running, pieces };
             let text = run(&context, command).await?;
             drop(context);
             printing.await.map_err(|error| error.to_string())?;

@@ -111,6 +111,8 @@ pub struct Services {
     pub hostname: Arc<str>,
     /// What the daemon listens for, so that one protocol can tell where the others are.
     pub listeners: Arc<[Offered]>,
+    /// The policy of TLS that is given out for the domains of this host (MTA-STS, RFC 8461), as text.
+    pub mta_sts: Option<Arc<str>>,
 }
 
 /// A listener, as others may tell of it.

@@ -28,6 +28,8 @@ pub(crate) enum Document<'a> {
     AutodiscoverUrl(Option<&'a str>),
     /// Apple's.
     Profile,
+    /// The policy of TLS for those who send mail here (MTA-STS).
+    MtaSts,
 }
 
 impl<'a> Document<'a> {
@@ -36,6 +38,7 @@ impl<'a> Document<'a> {
         const URL: &str = "/autodiscover/autodiscover.json";
         match path {
             "/.well-known/autoconfig/mail/config-v1.1.xml" | "/mail/config-v1.1.xml" => Some(Document::Autoconfig),
+            "/.well-known/mta-sts.txt" => Some(Document::MtaSts),
             "/email.mobileconfig" | "/profile.mobileconfig" => Some(Document::Profile),
             _ if path.eq_ignore_ascii_case("/autodiscover/autodiscover.xml") => Some(Document::Autodiscover),
             _ => match path.split_at_checked(URL.len()).filter(|(start, _)| start.eq_ignore_ascii_case(URL))?.1 {
@@ -111,6 +114,7 @@ mod tests {
             ("/autodiscover/autodiscover.json/v1.0/a@b", Place::Setup(Document::AutodiscoverUrl(Some("a@b")))),
             ("/autodiscover/autodiscover.jsonx", Place::Portal("/autodiscover/autodiscover.jsonx")),
             ("/autodiscover/autodiscover.js\u{e9}", Place::Portal("/autodiscover/autodiscover.js\u{e9}")),
+            ("/.well-known/mta-sts.txt", Place::Setup(Document::MtaSts)),
             ("/email.mobileconfig", Place::Setup(Document::Profile)),
             ("*", Place::Server),
             ("", Place::Portal("")),

@@ -50,6 +50,8 @@ pub(crate) struct Server {
     pub(crate) auth: Arc<Authority>,
     /// The mail servers that clients are told of.
     pub(crate) offers: Offers,
+    /// The policy of TLS for those who send mail here.
+    pub(crate) mta_sts: Option<Arc<str>>,
     /// Answers by the first digit of their status.
     answers: [metrics::Counter; 5],
 }
@@ -60,7 +62,7 @@ impl Server {
         let answers = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter);
         let host = if config.mail_host.is_empty() { &*services.hostname } else { &*config.mail_host };
         let offers = Offers::new(host, &services.listeners);
-        Server { config, auth: services.auth, offers, answers }
+        Server { config, auth: services.auth, offers, mta_sts: services.mta_sts, answers }
     }
 }
 

@@ -4,6 +4,7 @@ use protocol::{ConfigError, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::filters::config as filters;
+use crate::outbound::sts::{Mode, Policy};
 use crate::{dns, outbound, trust};
 
 /// Limits and words of the SMTP server.
@@ -22,6 +23,8 @@ pub struct Config {
     pub max_hops: u32,
     /// What the greeting says behind the host's name.
     pub banner: String,
+    /// What the policy of TLS asks of others that is given out for the domains here (MTA-STS).
+    pub mta_sts: Mode,
     /// Whom to ask about other servers.
     pub dns: dns::Config,
     /// What is made of proofs of where mail is from.
@@ -47,6 +50,7 @@ impl Default for Config {
             max_errors: 20,
             max_hops: 50,
             banner: "Wharfinger".to_owned(),
+            mta_sts: Mode::Testing,
             dns: dns::Config::default(),
             trust: trust::Config::default(),
             rspamd: filters::Rspamd::default(),
@@ -81,6 +85,14 @@ impl Config {
             return Ok(());
         };
         Err(ConfigError { module: "smtp", message: wrong.to_owned() })
+    }
+
+    /// The policy of TLS of the domains here (RFC 8461 §3.2): their mail goes to this host. A week is long enough that
+    /// an attacker cannot wait for its end.
+    pub fn policy(&self, hostname: &str) -> Option<Policy> {
+        const WEEK: u32 = 7 * 24 * 3600;
+        let policy = Policy { mode: self.mta_sts, mx: vec![hostname.to_owned()], max_age: WEEK };
+        (self.mta_sts != Mode::None).then_some(policy)
     }
 
     /// What is wrong with the tables within it.

@@ -10,7 +10,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use mail_auth::MessageAuthenticator;
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ impl Config {
 
 /// Why DNS gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Nothing {
+pub enum Nothing {
     /// There is no such name.
     Name,
     /// The name has nothing of that kind.
@@ -61,7 +61,7 @@ pub(crate) enum Nothing {
 
 /// A resolver.
 #[derive(Clone)]
-pub(crate) struct Dns {
+pub struct Dns {
     resolver: TokioResolver,
 }
 
@@ -76,7 +76,7 @@ impl Dns {
     ///
     /// # Errors
     /// A sentence, when it cannot be made.
-    pub(crate) fn new(config: &Config) -> Result<Dns, String> {
+    pub fn new(config: &Config) -> Result<Dns, String> {
         let (servers, mut options) = servers(config);
         options.timeout = Duration::from_millis(config.timeout);
         options.cache_size = 8192;
@@ -107,7 +107,7 @@ impl Dns {
     }
 
     /// The addresses of a host. That one kind is not known hides that there is none of the other.
-    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Nothing> {
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Nothing> {
         let name = name(host)?;
         let (four, six) = tokio::join!(
             self.ask(self.resolver.ipv4_lookup(name.clone())),
@@ -127,6 +127,25 @@ impl Dns {
             }
         }
         if found.is_empty() { Err(nothing) } else { Ok(found) }
+    }
+
+    /// The values of the records of that type at a name, as they are written in a zone file; TXT without quotes.
+    ///
+    /// # Errors
+    /// Says why there are none.
+    pub async fn values(&self, at: &str, kind: &str) -> Result<Vec<String>, Nothing> {
+        let kind: RecordType = kind.parse().map_err(|_| Nothing::Data)?;
+        let found = self.ask(self.resolver.lookup(name(at)?, kind)).await?;
+        let value = |record: &Record| match &record.data {
+            RData::TXT(text) => {
+                let octets: Vec<u8> = text.txt_data.iter().flat_map(|string| string.iter().copied()).collect();
+                String::from_utf8_lossy(&octets).into_owned()
+            }
+            data => data.to_string().trim_end_matches('.').to_owned(),
+        };
+        let values = found.answers().iter().filter(|record| record.record_type() == kind);
+        let values: Vec<String> = values.map(value).collect();
+        if values.is_empty() { Err(Nothing::Data) } else { Ok(values) }
     }
 
     async fn ask<T>(&self, question: impl Future<Output = Result<T, NetError>>) -> Result<T, Nothing> {

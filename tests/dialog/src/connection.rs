@@ -54,7 +54,7 @@ impl Connection {
     pub async fn open(world: &World, served: Served<'_>) -> Connection {
         let Served { module, protocol, hostname, config, tls } = served;
         let (auth, listeners) = (world.authority.clone(), Arc::default());
-        let services = Services { auth, hostname: hostname.into(), listeners };
+        let services = Services { auth, hostname: hostname.into(), listeners, mta_sts: None };
         let built = (module.build)(config.parse().unwrap(), services).map_err(|error| error.to_string()).unwrap();
         let (connector, service) = both_sides(module, hostname, tls);
         let listener = Arc::new(Listener {

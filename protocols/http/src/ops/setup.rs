@@ -5,6 +5,7 @@
 
 mod autoconfig;
 mod autodiscover;
+mod mta_sts;
 mod offers;
 mod profile;
 
@@ -43,6 +44,7 @@ pub(crate) async fn answer(
         Document::Autodiscover => autodiscover::nothing_asked(),
         Document::AutodiscoverUrl(address) => autodiscover::url(link, head, address).await,
         Document::Profile => profile::answer(link, head).await,
+        Document::MtaSts => mta_sts::answer(link, head).await,
     }
 }
 

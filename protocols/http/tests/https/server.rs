@@ -60,7 +60,8 @@ impl Server {
         roots.add(made.cert.der().clone()).unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
 
-        let services = Services { auth: authority, hostname: "localhost".into(), listeners: LISTENERS.into() };
+        let services =
+            Services { auth: authority, hostname: "localhost".into(), listeners: LISTENERS.into(), mta_sts: None };
         let web = (http_files::MODULE.build)(CONFIG.parse().unwrap(), services).unwrap();
         let (trigger, stop) = Shutdown::channel();
         let service = TlsService::new(Arc::new(config), protocol::Resumption::Service);

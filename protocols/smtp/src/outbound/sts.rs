@@ -28,7 +28,7 @@ pub(crate) fn id<'a>(records: impl IntoIterator<Item = &'a str>) -> Option<Strin
 /// What a domain asks of those who send to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Mail goes to no host that does not fit the policy.
     Enforce,
     /// Mail goes everywhere; that a host does not fit is reported (RFC 8460).
@@ -40,13 +40,13 @@ pub(crate) enum Mode {
 /// A policy (RFC 8461 §3.2). As text it is what a server gives out, and what is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(into = "String", try_from = "String")]
-pub(crate) struct Policy {
+pub struct Policy {
     /// What it asks.
-    pub(crate) mode: Mode,
+    pub mode: Mode,
     /// The names of the mail hosts, in lower case; `*.` stands for one label.
-    pub(crate) mx: Vec<String>,
+    pub mx: Vec<String>,
     /// How long it holds after it was fetched, in seconds.
-    pub(crate) max_age: u32,
+    pub max_age: u32,
 }
 
 impl Policy {
@@ -57,8 +57,14 @@ impl Policy {
     }
 
     /// The policy as a server gives it out.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.to_string()
+    }
+
+    /// An id that changes with the policy (RFC 8461 §3.1).
+    pub fn id(&self) -> String {
+        let hash = blake3::hash(self.text().as_bytes());
+        hash.to_hex().chars().take(20).collect()
     }
 }
 

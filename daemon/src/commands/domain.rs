@@ -1,0 +1,174 @@
+//! Domains: what DNS is to say of them, what it says, and the keys that their mail is signed with.
+
+use std::time::Duration;
+
+use serde_json::json;
+use smtp::dns::{Dns, Nothing};
+use storage::{DkimState, NewDkimKey, Timestamp};
+
+use super::{Context, said};
+use crate::cli::Domain;
+use crate::published::{self, Record};
+
+/// How long the record of a key stays that is not used any more: as long as what it signed may be on its way.
+const RETIRED: Duration = Duration::from_secs(14 * 24 * 3600);
+
+pub(super) async fn domain(context: &Context<'_>, domain: Domain) -> Result<String, String> {
+    let (store, actor) = (context.store, context.actor());
+    match domain {
+        Domain::Add { name } => {
+            store.add_domain(&actor, &name, new_keys().await?).await.map_err(|error| match error {
+                storage::Error::Exists => format!("{name} is a domain of this server already"),
+                other => said(&other),
+            })?;
+            Ok(context.done(&format!(
+                "mail for {name} is taken from now on; `wharfinger domain dns {name}` prints the records to publish"
+            )))
+        }
+        Domain::List => {
+            let domains = store.domains().await.map_err(|error| said(&error))?;
+            Ok(context.show(&json!(domains), || domains.iter().map(|name| format!("{name}\n")).collect()))
+        }
+        Domain::Remove { name } => {
+            store.remove_domain(&actor, &name).await.map_err(|error| said(&error))?;
+            Ok(context.done(&format!("mail for {name} is refused from now on")))
+        }
+        Domain::Dns { name } => {
+            let records = records(context, &name).await?;
+            Ok(context.show(&json!({ "domain": name, "records": records }), || zone(&records)))
+        }
+        Domain::Check { name } => check(context, &name).await,
+        Domain::Rotate { name, now } => rotate(context, &name, now).await,
+    }
+}
+
+/// Keys that mail of a domain is signed with: one that everybody can check, and one of the newer kind.
+async fn new_keys() -> Result<Vec<NewDkimKey>, String> {
+    tokio::task::spawn_blocking(smtp::trust::key::pair).await.map_err(|error| error.to_string())?
+}
+
+/// The records of a domain of this server. Those of its first start have no keys yet.
+async fn records(context: &Context<'_>, name: &str) -> Result<Vec<Record>, String> {
+    let store = context.store;
+    let name = name.to_lowercase();
+    if !store.domains().await.map_err(|error| said(&error))?.contains(&name) {
+        return Err(format!("{name} is not a domain of this server; `wharfinger domain add {name}` makes it one"));
+    }
+    if store.dkim_keys(&name).await.map_err(|error| said(&error))?.is_empty() {
+        let keys = new_keys().await?;
+        store.add_dkim_keys(&context.actor(), &name, keys).await.map_err(|error| said(&error))?;
+    }
+    let keys = store.dkim_keys(&name).await.map_err(|error| said(&error))?;
+    published::records(&context.config, &name, &keys)
+}
+
+/// Records as a zone file has them.
+fn zone(records: &[Record]) -> String {
+    let mut text = String::new();
+    for record in records {
+        text.push_str(&format!("; {}\n{}\n", record.purpose, record.line()));
+    }
+    text
+}
+
+/// What DNS says of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    /// The same.
+    Same,
+    /// Something else in its place.
+    Other(String),
+    /// Nothing.
+    Missing,
+    /// Nobody can tell now.
+    Unknown(String),
+}
+
+async fn check(context: &Context<'_>, name: &str) -> Result<String, String> {
+    let records = records(context, name).await?;
+    let dns = Dns::new(&published::smtp_config(&context.config)?.dns)?;
+    let (mut text, mut rows, mut wrong) = (String::new(), Vec::new(), 0);
+    for record in &records {
+        let found = found(&dns, record, &context.config.hostname).await;
+        let (word, more) = match &found {
+            Found::Same => ("ok", String::new()),
+            Found::Other(value) => ("other", format!("; found: {value}")),
+            Found::Missing => ("missing", String::new()),
+            Found::Unknown(why) => ("unknown", format!("; {why}")),
+        };
+        wrong += usize::from(record.needed && found != Found::Same);
+        text.push_str(&format!("{word:8} {}{more}\n", record.line()));
+        rows.push(json!({ "record": record, "found": word, "detail": more.trim_start_matches("; ") }));
+    }
+    let shown = context.show(&json!({ "domain": name, "wrong": wrong, "records": rows }), || text);
+    if wrong == 0 {
+        return Ok(shown);
+    }
+    // What was found is printed all the same.
+    let _ = context.pieces.send(shown).await;
+    Err(format!("{wrong} needed records are not in DNS; `wharfinger domain dns {name}` prints them"))
+}
+
+/// What DNS says in place of a record.
+async fn found(dns: &Dns, record: &Record, host: &str) -> Found {
+    let values = match dns.values(&record.name, record.kind).await {
+        Ok(values) => values,
+        // An address of the same host does as well as an alias of it.
+        Err(Nothing::Data | Nothing::Name) if record.kind == "CNAME" => {
+            let (one, other) = tokio::join!(dns.addresses(&record.name), dns.addresses(host));
+            return match (one, other) {
+                (Ok(one), Ok(other)) if one.iter().any(|address| other.contains(address)) => Found::Same,
+                _ => Found::Missing,
+            };
+        }
+        Err(Nothing::Data | Nothing::Name) => return Found::Missing,
+        Err(Nothing::Unknown(why)) => return Found::Unknown(why),
+    };
+    // Several things stand at one name; each of these begins with its own word.
+    let kind = record.value.split([';', ' ']).next().unwrap_or_default();
+    let of_kind = |value: &&String| record.kind != "TXT" || value.starts_with(kind);
+    let others: Vec<String> = values.iter().filter(of_kind).cloned().collect();
+    let same = |value: &String| match record.kind {
+        // What they ask for is the owner's to decide.
+        "TXT" if ["v=DMARC1", "v=TLSRPTv1"].contains(&kind) => value.starts_with(kind),
+        "MX" => value.split(' ').nth(1) == record.value.split(' ').nth(1),
+        _ => value.eq_ignore_ascii_case(&record.value),
+    };
+    if others.iter().any(same) {
+        Found::Same
+    } else if others.is_empty() {
+        Found::Missing
+    } else {
+        Found::Other(others.join(", "))
+    }
+}
+
+/// Makes new keys; or, once DNS shows those that wait, uses them.
+async fn rotate(context: &Context<'_>, name: &str, now: bool) -> Result<String, String> {
+    let (store, actor) = (context.store, context.actor());
+    let all = records(context, name).await?;
+    let before = Timestamp(Timestamp::now().0.saturating_sub(RETIRED.as_millis() as i64));
+    store.forget_dkim_keys(&actor, name, before).await.map_err(|error| said(&error))?;
+    let keys = store.dkim_keys(name).await.map_err(|error| said(&error))?;
+    let next: Vec<String> = keys
+        .iter()
+        .filter(|key| key.state == DkimState::Next)
+        .map(|key| format!("{}._domainkey.{}", key.selector, key.domain))
+        .collect();
+    if next.is_empty() {
+        store.add_dkim_keys(&actor, name, new_keys().await?).await.map_err(|error| said(&error))?;
+        let records: Vec<Record> = records(context, name).await?.into_iter().filter(|one| !all.contains(one)).collect();
+        let hint = format!("; publish these, then say `wharfinger domain rotate {name}` again\n");
+        return Ok(context.show(&json!({ "domain": name, "records": records }), || hint + &zone(&records)));
+    }
+    let dns = Dns::new(&published::smtp_config(&context.config)?.dns)?;
+    for record in all.iter().filter(|record| next.contains(&record.name) && !now) {
+        if found(&dns, record, &context.config.hostname).await != Found::Same {
+            return Err(format!("DNS does not show {} yet; publish it, or say --now", record.name));
+        }
+    }
+    store.use_next_dkim_keys(&actor, name).await.map_err(|error| said(&error))?;
+    Ok(context.done(&format!(
+        "mail of {name} is signed with the new keys; leave the records of the old ones for two weeks more"
+    )))
+}
