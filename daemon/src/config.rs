@@ -463,6 +463,7 @@ fn listeners(value: Option<toml::Value>) -> Result<Vec<Listen>, String> {
     if table.is_empty() {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         return Ok(modules::ports()
+            .filter(|(_, port)| port.number > 0)
             .map(|(_, port)| Listen {
                 name: port.name.into(),
                 protocol: port.protocol,

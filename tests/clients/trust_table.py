@@ -176,10 +176,19 @@ def opinions(message, lookup):
     return found
 
 
+def authors(message):
+    """How many From fields it has."""
+    return len(re.findall(rb"^from[ \t]*:", message.split(b"\r\n\r\n")[0], re.I | re.M))
+
+
 def judged(keys, judge):
-    """Yields (name, what went wrong or None) for all that dkimpy signs."""
+    """Yields (name, what went wrong or None) for all that dkimpy signs; what `judge` refuses must have several From
+    fields."""
     for case in theirs(keys):
         text = judge(case.message, "192.0.2.1", "client.test", "sender@elsewhere.test")
+        if text is None:
+            yield case.name, None if authors(case.message) > 1 else "it was refused"
+            continue
         found = [result.result == "pass" for result in results(text, "dkim")]
         expected = opinions(case.message, keys.lookup())
         if "a part of the body" in case.name:

@@ -67,7 +67,7 @@ pub struct Port {
     pub name: &'static str,
     /// What is spoken there, `protocol = "submission"`; a module may speak several.
     pub protocol: &'static str,
-    /// The port that IANA assigns.
+    /// The port that IANA assigns; 0 for none, which is listened for only where the configuration says so.
     pub number: u16,
     /// When TLS begins.
     pub tls: TlsMode,

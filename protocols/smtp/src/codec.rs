@@ -18,6 +18,8 @@ pub enum Command {
     Helo(String),
     /// `EHLO domain`.
     Ehlo(String),
+    /// `LHLO domain` (RFC 2033).
+    Lhlo(String),
     /// `STARTTLS` (RFC 3207).
     StartTls,
     /// `AUTH mechanism [initial-response]` (RFC 4954); the response is in base 64 still, `=` is an empty one.
@@ -110,6 +112,7 @@ impl Command {
         match verb.to_ascii_uppercase().as_str() {
             "HELO" => host(rest).map(Command::Helo).ok_or(Fault::Arguments("HELO hostname")),
             "EHLO" => host(rest).map(Command::Ehlo).ok_or(Fault::Arguments("EHLO hostname")),
+            "LHLO" => host(rest).map(Command::Lhlo).ok_or(Fault::Arguments("LHLO hostname")),
             "STARTTLS" => bare(Command::StartTls, "STARTTLS"),
             "AUTH" => auth(rest),
             "MAIL" => mail(rest),
@@ -134,6 +137,7 @@ impl fmt::Display for Command {
         match self {
             Command::Helo(name) => write!(out, "HELO {name}"),
             Command::Ehlo(name) => write!(out, "EHLO {name}"),
+            Command::Lhlo(name) => write!(out, "LHLO {name}"),
             Command::StartTls => out.write_str("STARTTLS"),
             Command::Auth { mechanism, initial: None } => write!(out, "AUTH {mechanism}"),
             Command::Auth { mechanism, initial: Some(initial) } => write!(out, "AUTH {mechanism} {initial}"),

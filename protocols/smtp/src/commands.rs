@@ -39,6 +39,7 @@ const CHUNKS: &[Phase] = &[Phase::Recipients, Phase::Chunks];
 pub const RULES: &[Rule] = &[
     Rule { name: "HELO", phases: ANY, open: true, effect: Effect::Session },
     Rule { name: "EHLO", phases: ANY, open: true, effect: Effect::Session },
+    Rule { name: "LHLO", phases: ANY, open: true, effect: Effect::Session },
     Rule { name: "STARTTLS", phases: OUTSIDE, open: true, effect: Effect::Session },
     Rule { name: "AUTH", phases: GREETED, open: true, effect: Effect::Login },
     Rule { name: "MAIL", phases: GREETED, open: false, effect: Effect::Session },
@@ -74,6 +75,8 @@ pub struct Situation {
     pub phase: Phase,
     /// Whether the listener takes mail only from users.
     pub submission: bool,
+    /// Whether it speaks LMTP.
+    pub lmtp: bool,
     /// Whether credentials may be sent on this connection.
     pub private: bool,
     /// Whether somebody is logged in.
@@ -83,6 +86,12 @@ pub struct Situation {
 /// Why `command` may not run now; `None` when it may.
 pub fn refusal(command: &Command, now: &Situation) -> Option<Reply> {
     let rule = rule(command);
+    // Each protocol has its greeting, so that nobody takes one for the other (RFC 2033 §4.1).
+    match (rule.name, now.lmtp) {
+        ("HELO" | "EHLO", true) => return Some(Reply::new(500, "5.5.1 This is LMTP: greet with LHLO")),
+        ("LHLO", false) => return Some(Reply::new(500, "5.5.1 This is SMTP: greet with EHLO")),
+        _ => {}
+    }
     if now.submission && !rule.open && !now.private {
         return Some(Reply::new(530, "5.7.0 Must issue a STARTTLS command first"));
     }
@@ -94,6 +103,7 @@ pub fn refusal(command: &Command, now: &Situation) -> Option<Reply> {
     }
     Some(match (rule.name, now.phase) {
         ("DATA" | "BDAT", Phase::Sender) => Reply::new(554, "5.5.1 No valid recipients"),
+        (_, Phase::Start) if now.lmtp => Reply::new(503, "5.5.1 Send LHLO first"),
         (_, Phase::Start) => Reply::new(503, "5.5.1 Send EHLO or HELO first"),
         ("DATA", Phase::Chunks) => Reply::new(503, "5.5.1 BDAT has begun the message; end it with BDAT or RSET"),
         (_, Phase::Greeted) => Reply::new(503, "5.5.1 Send MAIL first"),
@@ -106,18 +116,19 @@ fn rule(command: &Command) -> &'static Rule {
     &RULES[match command {
         Command::Helo(_) => 0,
         Command::Ehlo(_) => 1,
-        Command::StartTls => 2,
-        Command::Auth { .. } => 3,
-        Command::Mail { .. } => 4,
-        Command::Rcpt { .. } => 5,
-        Command::Data => 6,
-        Command::Bdat { .. } => 7,
-        Command::Rset => 8,
-        Command::Noop => 9,
-        Command::Vrfy(_) => 10,
-        Command::Expn(_) => 11,
-        Command::Help => 12,
-        Command::Quit => 13,
+        Command::Lhlo(_) => 2,
+        Command::StartTls => 3,
+        Command::Auth { .. } => 4,
+        Command::Mail { .. } => 5,
+        Command::Rcpt { .. } => 6,
+        Command::Data => 7,
+        Command::Bdat { .. } => 8,
+        Command::Rset => 9,
+        Command::Noop => 10,
+        Command::Vrfy(_) => 11,
+        Command::Expn(_) => 12,
+        Command::Help => 13,
+        Command::Quit => 14,
     }]
 }
 
@@ -129,7 +140,7 @@ mod tests {
     fn every_command_finds_its_own_row() {
         for rule in RULES {
             let arguments = match rule.name {
-                "HELO" | "EHLO" | "VRFY" | "EXPN" => " name",
+                "HELO" | "EHLO" | "LHLO" | "VRFY" | "EXPN" => " name",
                 "AUTH" => " PLAIN",
                 "MAIL" => " FROM:<>",
                 "RCPT" => " TO:<postmaster>",

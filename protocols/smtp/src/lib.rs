@@ -36,6 +36,7 @@ pub const MODULE: Module = Module {
         Port { name: "smtp", protocol: "smtp", number: 25, tls: TlsMode::Starttls },
         Port { name: "submission", protocol: SUBMISSION, number: 587, tls: TlsMode::Starttls },
         Port { name: "submissions", protocol: SUBMISSION, number: 465, tls: TlsMode::Implicit },
+        Port { name: "lmtp", protocol: LMTP, number: 0, tls: TlsMode::Starttls },
     ],
     alpn: &["smtp"],
     resumption: Resumption::Service,
@@ -45,6 +46,8 @@ pub const MODULE: Module = Module {
 
 /// What a listener speaks that takes mail from users alone.
 const SUBMISSION: &str = "submission";
+/// What a listener speaks that takes mail from a server of this site (RFC 2033).
+const LMTP: &str = "lmtp";
 
 /// The protocol, built: what all its sessions share.
 struct Smtp {

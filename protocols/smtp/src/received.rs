@@ -14,6 +14,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) client: &'a str,
     /// Whether it greeted with EHLO.
     pub(crate) extended: bool,
+    /// Whether it speaks LMTP.
+    pub(crate) lmtp: bool,
     /// Whether it logged in.
     pub(crate) authenticated: bool,
     /// Whether the transaction uses SMTPUTF8.
@@ -48,6 +50,13 @@ impl Passage<'_> {
     /// The registered name of the protocol (RFC 3848, RFC 6531 §3.7.3).
     fn with(&self) -> &'static str {
         let secure = self.peer.tls.is_some();
+        match (self.lmtp, self.utf8, secure, self.authenticated) {
+            (true, false, false, _) => return "LMTP",
+            (true, false, true, _) => return "LMTPS",
+            (true, true, false, _) => return "UTF8LMTP",
+            (true, true, true, _) => return "UTF8LMTPS",
+            (false, ..) => {}
+        }
         match (self.utf8, self.extended || secure || self.authenticated, secure, self.authenticated) {
             (true, _, false, false) => "UTF8SMTP",
             (true, _, false, true) => "UTF8SMTPA",
@@ -89,6 +98,7 @@ mod tests {
             peer: &peer,
             client: "client.example",
             extended: true,
+            lmtp: false,
             authenticated: false,
             utf8: false,
             host: "mx.example",

@@ -22,12 +22,14 @@ pub struct Reply {
     pub text: Cow<'static, str>,
     /// Set when the server closes behind it.
     pub close: Option<Closed>,
+    /// How often it is said: LMTP answers a message once for each recipient (RFC 2033 §4.2).
+    pub times: usize,
 }
 
 impl Reply {
     /// A reply that the session goes on after.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Reply { code, text: text.into(), close: None }
+        Reply { code, text: text.into(), close: None, times: 1 }
     }
 
     /// The same reply, as the last one.
@@ -53,10 +55,12 @@ impl Reply {
 
     /// Appends it as it goes over the wire (RFC 5321 §4.2.1).
     pub fn write(&self, out: &mut Vec<u8>) {
-        let mut lines = self.text.split('\n').peekable();
-        while let Some(line) = lines.next() {
-            let sign = if lines.peek().is_some() { '-' } else { ' ' };
-            out.extend_from_slice(format!("{}{sign}{line}\r\n", self.code).as_bytes());
+        for _ in 0..self.times {
+            let mut lines = self.text.split('\n').peekable();
+            while let Some(line) = lines.next() {
+                let sign = if lines.peek().is_some() { '-' } else { ' ' };
+                out.extend_from_slice(format!("{}{sign}{line}\r\n", self.code).as_bytes());
+            }
         }
     }
 }

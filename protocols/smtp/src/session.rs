@@ -12,7 +12,7 @@ use crate::filters::dnsbl::Verdict;
 use crate::ops::message::Intake;
 use crate::ops::{self, Outcome};
 use crate::reply::{self, Reply};
-use crate::{SUBMISSION, Smtp};
+use crate::{LMTP, SUBMISSION, Smtp};
 
 /// The longest command line: RFC 5321 §4.5.3.1.4 asks for 512 octets, extensions add to it.
 const COMMAND: usize = 2048;
@@ -33,8 +33,10 @@ pub(crate) enum State {
 pub(crate) struct Client {
     /// The name it greeted with.
     pub(crate) name: String,
-    /// Whether with EHLO.
+    /// Whether with EHLO, or LHLO.
     pub(crate) extended: bool,
+    /// Whether with LHLO.
+    pub(crate) lmtp: bool,
     /// Who logged in.
     pub(crate) login: Option<Principal>,
     /// What lists of addresses say of it, once they were asked.
@@ -53,6 +55,8 @@ pub(crate) struct Transaction {
     pub(crate) manner: Manner,
     /// Whom it is for, and what the sender wants to hear about that.
     pub(crate) to: Vec<(Recipient, Notice)>,
+    /// How many recipients were taken: one that was named twice counts twice.
+    pub(crate) taken: usize,
 }
 
 impl State {
@@ -91,7 +95,8 @@ impl State {
 
 /// Speaks one connection to its end.
 pub(crate) async fn run(smtp: Arc<Smtp>, conn: Conn) -> Closed {
-    let greeting = Reply::new(220, format!("{} ESMTP {}", smtp.services.hostname, smtp.config.banner));
+    let spoken = if conn.listener().protocol == LMTP { "LMTP" } else { "ESMTP" };
+    let greeting = Reply::new(220, format!("{} {spoken} {}", smtp.services.hostname, smtp.config.banner));
     let mut session = Session::new(smtp, conn);
     greeting.write(&mut session.wire.out);
     loop {
@@ -162,7 +167,7 @@ impl Session {
             }
             (Some(refused), _) => Ok((state, refused)),
             (None, Command::Helo(name)) => ops::hello::helo(smtp, state, name),
-            (None, Command::Ehlo(name)) => ops::hello::ehlo(smtp, wire, state, name),
+            (None, Command::Ehlo(name) | Command::Lhlo(name)) => ops::hello::ehlo(smtp, wire, state, name),
             (None, Command::Auth { mechanism, initial }) => {
                 ops::auth::auth(smtp, wire, state, &mechanism, initial).await
             }
@@ -248,6 +253,7 @@ impl Session {
         Situation {
             phase: self.state.phase(),
             submission: self.submission(),
+            lmtp: is_lmtp(&self.wire),
             private: self.smtp.services.auth.cleartext_allowed(self.wire.conn.peer()),
             logged_in: self.state.client().is_some_and(|client| client.login.is_some()),
         }
@@ -257,6 +263,11 @@ impl Session {
         let who = self.state.client().and_then(|client| client.login.as_ref());
         self.smtp.services.auth.refusal(self.wire.conn.peer(), who, action, "", detail).await;
     }
+}
+
+/// Whether the listener takes mail from a server of this site, which hears of each recipient by itself (RFC 2033).
+pub(crate) fn is_lmtp(wire: &Wire) -> bool {
+    wire.conn.listener().protocol == LMTP
 }
 
 /// Whether the listener takes mail from users alone.

@@ -38,6 +38,7 @@ fn known() -> Vec<(&'static str, Command, &'static str)> {
         ("HELO mx.example", Command::Helo("mx.example".to_owned()), ""),
         ("ehlo [IPv6:::1]", Command::Ehlo("[IPv6:::1]".to_owned()), "EHLO [IPv6:::1]"),
         ("EHLO  under_score  ", Command::Ehlo("under_score".to_owned()), "EHLO under_score"),
+        ("lhlo mx.example", Command::Lhlo("mx.example".to_owned()), "LHLO mx.example"),
         ("StartTLS", Command::StartTls, "STARTTLS"),
         ("auth login", Command::Auth { mechanism: "LOGIN".to_owned(), initial: None }, "AUTH LOGIN"),
         ("AUTH PLAIN AGEAYg==", Command::Auth { mechanism: "PLAIN".to_owned(), initial }, ""),

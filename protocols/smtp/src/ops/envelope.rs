@@ -38,7 +38,7 @@ pub(crate) async fn mail(
         return Ok((State::Greeted(client), refused));
     }
     let manner = manner(parameters);
-    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new() };
+    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new(), taken: 0 };
     Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
 }
 
@@ -55,6 +55,7 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, p
                 if let Some(refused) = gate::refusal(smtp, wire, &mut client, &mail, &recipient).await {
                     return Ok((State::Mail(client, mail), refused));
                 }
+                mail.taken += 1;
                 if !mail.to.iter().any(|(known, _)| known.address() == recipient.address()) {
                     mail.to.push((recipient, notice(parameters)));
                 }

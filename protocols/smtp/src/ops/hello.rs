@@ -4,17 +4,17 @@ use crate::Smtp;
 use crate::codec::Command;
 use crate::ops::Outcome;
 use crate::reply::Reply;
-use crate::session::{Client, State, is_submission};
+use crate::session::{Client, State, is_lmtp, is_submission};
 use protocol::Wire;
 
 /// HELO (RFC 5321 §4.1.1.1).
 pub(crate) fn helo(smtp: &Smtp, state: State, name: String) -> Outcome {
-    Ok((greeted(state, name, false), Reply::new(250, smtp.services.hostname.to_string())))
+    Ok((greeted(state, name, false, false), Reply::new(250, smtp.services.hostname.to_string())))
 }
 
 /// EHLO: only what can be used on this connection now is offered.
 pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outcome {
-    let state = greeted(state, name, true);
+    let state = greeted(state, name, true, is_lmtp(wire));
     let mut text =
         format!("{} at your service\nPIPELINING\nSIZE {}", smtp.services.hostname, smtp.config.max_message.0);
     text.push_str("\n8BITMIME\nBINARYMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nDSN\nHELP");
@@ -34,9 +34,9 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
 }
 
 /// A greeting ends a transaction (RFC 5321 §4.1.4), and leaves a log-in as it is.
-fn greeted(state: State, name: String, extended: bool) -> State {
+fn greeted(state: State, name: String, extended: bool, lmtp: bool) -> State {
     let (login, listed) = state.into_client().map_or((None, None), |client| (client.login, client.listed));
-    State::Greeted(Client { name, extended, login, listed })
+    State::Greeted(Client { name, extended, lmtp, login, listed })
 }
 
 /// NOOP, HELP, VRFY and EXPN. Who asks whether an address exists learns nothing (RFC 5321 §7.3).

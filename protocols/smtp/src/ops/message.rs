@@ -11,7 +11,7 @@ use crate::ops::{Outcome, out_of_sequence};
 use crate::pipeline;
 use crate::reply::{Problem, Reply};
 use crate::scan::{Framing, Hops, Scanner};
-use crate::session::{Client, State, Transaction};
+use crate::session::{Client, State, Transaction, is_lmtp};
 use crate::spool::{Failed, HEADER, Spool};
 
 /// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
@@ -33,7 +33,7 @@ pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome 
     Reply::new(354, "End data with <CR><LF>.<CR><LF>").write(&mut wire.out);
     wire.flush().await?;
     let ended = intake.read_to_end(wire).await?;
-    let reply = intake.finish(smtp, &client, &mail).await;
+    let reply = Reply { times: times(wire, &mail), ..intake.finish(smtp, &client, &mail).await };
     let reply = if ended { reply } else { reply.closing(Closed::Abuse) };
     Ok((State::Mail(client, mail).reset(), reply))
 }
@@ -58,10 +58,16 @@ pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, 
     intake.read_counted(wire, size).await?;
     if last || intake.content.is_err() {
         // After a failure the rest of the chunks finds no transaction, and is refused one by one.
-        let reply = intake.finish(smtp, &client, &mail).await;
+        let times = if last { times(wire, &mail) } else { 1 };
+        let reply = Reply { times, ..intake.finish(smtp, &client, &mail).await };
         return Ok((State::Mail(client, mail).reset(), reply));
     }
     Ok((State::Chunks(client, mail, intake), Reply::new(250, format!("2.0.0 {size} octets received"))))
+}
+
+/// How often the reply to a message is said.
+fn times(wire: &Wire, mail: &Transaction) -> usize {
+    if is_lmtp(wire) { mail.taken } else { 1 }
 }
 
 /// Drops the octets of a BDAT that is refused; a reply that closes when there are too many of them to wait for.

@@ -84,6 +84,7 @@ async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Proble
         peer,
         client: &client.name,
         extended: client.extended,
+        lmtp: client.lmtp,
         authenticated: client.login.is_some(),
         utf8: mail.utf8,
         host: &smtp.services.hostname,

@@ -19,7 +19,7 @@ impl Client {
     pub(crate) async fn connect_with(world: &World, protocol: &'static str, config: &str) -> Client {
         let (module, hostname, tls) = (&smtp::MODULE, "mx.example.org", &rustls::version::TLS13);
         let mut client = Client(Connection::open(world, Served { module, protocol, hostname, config, tls }).await);
-        client.expect("220 mx.example.org ESMTP").await;
+        client.expect("220 mx.example.org ").await;
         client
     }
 

@@ -90,3 +90,47 @@ async fn who_asks_is_told_that_a_message_was_delivered() {
     }
     assert!(!report.contains("alice+x@") && mails.len() == 2, "{report}");
 }
+
+#[tokio::test]
+async fn lmtp_answers_a_message_once_for_each_recipient() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "lmtp").await;
+    client
+        .dialog(&[
+            ("EHLO c", "500 5.5.1 This is LMTP"),
+            ("MAIL FROM:<a@b.example>", "503 5.5.1 Send LHLO first"),
+            ("LHLO c", "250-"),
+            ("MAIL FROM:<a@b.example>", "250 2.1.0 "),
+            ("RCPT TO:<alice@example.org>", "250 2.1.5 "),
+            ("RCPT TO:<nobody@example.org>", "550 5.1.1 "),
+            ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+            ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+            ("DATA", "354 "),
+            ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 Ok: queued as "),
+        ])
+        .await;
+    client.expect("250 2.0.0 Ok: queued as ").await;
+    client.expect("250 2.0.0 Ok: queued as ").await;
+    client.dialog(&[("NOOP", "250 2.0.0 Ok\r\n")]).await;
+    assert!(world.mail("alice").await.remove(0).contains(" with LMTP id "));
+    assert_eq!(world.mail("bob").await.len(), 1);
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(&[("LHLO c", "500 5.5.1 This is SMTP")]).await;
+}
+
+#[tokio::test]
+async fn nothing_follows_data_before_it_is_asked_for() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    client
+        .dialog(&[
+            ("EHLO c", "250-"),
+            ("MAIL FROM:<a@b.example>", "250 2.1.0 "),
+            ("RCPT TO:<alice@example.org>", "250 2.1.5 "),
+        ])
+        .await;
+    client.send("DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n").await;
+    client.expect("554 5.5.0 ").await;
+    assert_eq!(client.ended().await, protocol::Closed::Abuse);
+    assert!(world.mail("alice").await.is_empty());
+}
