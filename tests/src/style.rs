@@ -134,6 +134,8 @@ fn every_change_is_audited() {
         ),
         ("storage/src/mail/index/build.rs", "the index of words is derived from the contents: no data changes"),
         ("storage/src/lease.rs", "which node does the store's own work"),
+        ("storage/src/queue/mod.rs", "who works on what, and what rests; what becomes of it is recorded by `rows`"),
+        ("storage/src/remembered.rs", "what is known of other servers, and who came before"),
         ("storage/src/secrets.rs", "a secret of the store is made with the store: no data changes"),
         ("storage/src/store.rs", "old sessions and failures end by themselves"),
         ("storage/src/web.rs", "the log-in that begins a web session is recorded by auth"),

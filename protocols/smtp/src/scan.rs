@@ -15,8 +15,8 @@ pub enum Framing {
     Binary,
 }
 
-/// A line end that is none, or an octet that some take for one. Servers that take one for CRLF can be made to see two messages where another saw one, so
-/// such a message is refused whole (RFC 5321 §2.3.8).
+/// A line end that is none, or an octet that some take for one. Servers that take one for CRLF can be made to see two
+/// messages where another saw one, so such a message is refused whole (RFC 5321 §2.3.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bare {
     /// A CR without LF.

@@ -225,6 +225,7 @@ CREATE TABLE queue (                     -- a recipient of such a message
 );
 CREATE INDEX queue_due ON queue (destination, due) WHERE held = 0;
 CREATE INDEX queue_message ON queue (message);
+CREATE INDEX queue_holder ON queue (holder) WHERE holder <> '';
 CREATE INDEX queue_expires ON queue (expires);
 CREATE INDEX queue_warns ON queue (warns) WHERE warns IS NOT NULL;
 CREATE TABLE resting (                   -- destinations that cannot be reached

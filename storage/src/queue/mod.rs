@@ -150,7 +150,7 @@ pub struct Claim {
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
-    /// The destinations that something is due for, in the order of their names.
+    /// The destinations that something is due for, those that have waited longest first.
     pub destinations: Vec<String>,
     /// How long it is until something is due for another one.
     pub next: Option<Duration>,
@@ -204,6 +204,40 @@ impl Queue {
         self.store.db().write(move |tx| tx.run(sql, params![Timestamp::now()])).await
     }
 
+    /// Says that this process is there, which keeps others from taking what it has claimed for so long.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn attend(&self, time: Duration) -> Result<(), Error> {
+        if !self.store.db().is_shared() {
+            return Ok(());
+        }
+        self.store.lease(&format!("queue {}", self.store.holder()), time).await.map(drop)
+    }
+
+    /// Gives free again what processes had claimed that are not there any more; how many rows. Who is there after all
+    /// has lost its claims: their numbers are older.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn free_absent(&self) -> Result<usize, Error> {
+        let holder = self.store.holder().to_owned();
+        let freed = self.store.db().write(move |tx| {
+            let now = clock(tx)?;
+            tx.run("DELETE FROM leases WHERE name LIKE 'queue %' AND expires < $1", params![now])?;
+            tx.execute(
+                "UPDATE queue SET due = $1, holder = '', claim = claim + 1 WHERE holder <> '' AND holder <> $2
+                 AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.name = 'queue ' || queue.holder)",
+                params![now, &holder],
+            )
+        });
+        let freed = freed.await?;
+        if freed > 0 {
+            self.store.queue_filled().notify_one();
+        }
+        Ok(freed)
+    }
+
     /// What is to be done now.
     ///
     /// # Errors
@@ -219,6 +253,36 @@ impl Queue {
     pub async fn claim(&self, destination: &str, most: u32, time: Duration) -> Result<Vec<Claim>, Error> {
         let (destination, holder) = (destination.to_owned(), self.store.holder().to_owned());
         self.store.db().write_grouped(move |tx| rows::claim(tx, &destination, &holder, most, millis(time))).await
+    }
+
+    /// Claims for each of these destinations, one after another; one that is named again gets the next rows. Those that
+    /// nothing is due for any more are left out.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim_each(
+        &self,
+        destinations: &[String],
+        most: u32,
+        time: Duration,
+    ) -> Result<Vec<(String, Vec<Claim>)>, Error> {
+        let (destinations, holder) = (destinations.to_vec(), self.store.holder().to_owned());
+        let claim = move |tx: &mut crate::db::Tx<'_>| {
+            let mut found = Vec::new();
+            let mut empty = "";
+            for destination in destinations.iter() {
+                let claims = match destination == empty {
+                    true => Vec::new(),
+                    false => rows::claim(tx, destination, &holder, most, millis(time))?,
+                };
+                match claims.is_empty() {
+                    true => empty = destination,
+                    false => found.push((destination.clone(), claims)),
+                }
+            }
+            Ok(found)
+        };
+        self.store.db().write_grouped(claim).await
     }
 
     /// Claims rows whose time is over, wherever they go.
@@ -261,14 +325,18 @@ impl Queue {
 
     /// Ends claims: what was sent or failed leaves the queue, the rest waits. Each has its audit record, and the
     /// notifications that follow are delivered or queued in the same transaction: none is lost, and none is sent twice.
-    /// A claim that was lost meanwhile changes nothing.
+    /// A claim that was lost meanwhile changes nothing; whoever has it now tells of it.
     ///
     /// # Errors
-    /// [`Error::OverQuota`] when a notification has no room, [`Error::Busy`] when another node has told a sender that
-    /// it takes long; when the store fails. Then nothing is changed.
+    /// [`Error::OverQuota`] when a notification has no room, [`Error::Busy`] when there are notifications and a claim
+    /// was lost, which they may tell of; when the store fails. Then nothing is changed.
     pub async fn settle(&self, actor: Actor, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) -> Result<(), Error> {
+        let tells = !notices.is_empty();
         let work = move |tx: &mut crate::db::Tx<'_>| {
-            fates.iter().try_for_each(|(claim, fate)| rows::settle(tx, &actor, claim, fate))
+            fates.iter().try_for_each(|(claim, fate)| match rows::settle(tx, &actor, claim, fate)? {
+                false if tells => Err(Error::Busy),
+                _ => Ok(()),
+            })
         };
         Delivery::commit_all(&self.store, notices, work).await.map(drop)
     }

@@ -81,9 +81,12 @@ pub(super) fn due(tx: &Read<'_>) -> Result<Due, Error> {
         },
     )?;
     let next = found.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
+    let mut due: Vec<(i64, String)> =
+        found.into_iter().filter(|(_, due)| *due <= now).map(|(name, due)| (due, name)).collect();
+    due.sort();
     let is_any = |sql: &str| Ok::<_, Error>(tx.row(sql, params![now], |_| Ok(()))?.is_some());
     Ok(Due {
-        destinations: found.into_iter().filter(|(_, due)| *due <= now).map(|(name, _)| name).collect(),
+        destinations: due.into_iter().map(|(_, name)| name).collect(),
         next: next.map(|next| Duration::from_millis((next - now) as u64)),
         expired: is_any("SELECT 1 FROM queue WHERE expires <= $1 AND (holder = '' OR due <= $1) LIMIT 1")?,
         late: is_any("SELECT 1 FROM queue WHERE warns <= $1 LIMIT 1")?,
@@ -160,12 +163,12 @@ pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
     tx.row(sql, params![id], message)?.ok_or_else(|| Error::internal(format!("queued message {id} has no row")))
 }
 
-/// Ends a claim.
-pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate) -> Result<(), Error> {
+/// Ends a claim; whether it was held still.
+pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate) -> Result<bool, Error> {
     let (touched, action, outcome, said) = match fate {
         Fate::Warned => {
             let sql = "UPDATE queue SET warns = NULL WHERE id = $1 AND warns IS NOT NULL";
-            return if tx.execute(sql, params![claim.id])? > 0 { Ok(()) } else { Err(Error::Busy) };
+            return Ok(tx.execute(sql, params![claim.id])? > 0);
         }
         Fate::Deferred(said, delay) => {
             let due = clock(tx)?.saturating_add(millis(*delay));
@@ -185,17 +188,22 @@ pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate)
         }
     };
     if touched == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let mut actor = actor.clone();
     actor.peer.trace = claim.message.trace;
     let detail = format!("message={} try={} {said}", claim.message.id, claim.attempts + 1);
     let target = claim.recipient.as_str();
-    tx.record(&Entry { actor: &actor, action, change: None, target, outcome, detail: &detail })
+    tx.record(&Entry { actor: &actor, action, change: None, target, outcome, detail: &detail })?;
+    Ok(true)
 }
 
 /// Counts a recipient off a message, which leaves with its last one.
 pub(super) fn leave(tx: &mut Tx<'_>, message: i64) -> Result<(), Error> {
+    let last = "DELETE FROM queued WHERE id = $1 AND recipients = 1 RETURNING blob";
+    if let Some(blob) = tx.returning(last, params![message], |row| row.int(0))? {
+        return release(tx, blob);
+    }
     let left = tx.returning(
         "UPDATE queued SET recipients = recipients - 1 WHERE id = $1 RETURNING recipients, blob",
         params![message],

@@ -337,8 +337,8 @@ impl Client {
         self.taken().await.map(Some)
     }
 
-    /// Why the content did not get through: where the server has said so, its refusal counts. A yes would be one to what
-    /// it has not seen.
+    /// Why the content did not get through: where the server has said so, its refusal counts. A yes would be one to
+    /// what it has not seen.
     async fn interrupted(&mut self, broken: Broken, verdicts: &mut [Option<Verdict>]) -> Broken {
         if !matches!(broken, Broken::Stopped)
             && let Ok(Ok(refused)) = timeout(LAST_WORDS, self.read(Step::Content)).await

@@ -18,6 +18,13 @@ use super::{Outbound, notices};
 /// The most addresses that are tried, and the most of them that a conversation begins with.
 const ADDRESSES: usize = 5;
 const CONVERSATIONS: usize = 2;
+/// How many recipients are claimed at once: few, so that a destination's window is used, whose couriers go on claiming
+/// while their host takes what they bring.
+pub(super) const BATCH: u32 = 10;
+/// After how many recipients, and after what time, a connection is given up (RFC 5321 asks for neither; a host that
+/// balances its load wants to see us anew).
+const MOST: usize = 100;
+const LONGEST: Duration = Duration::from_secs(300);
 /// How long a claim lasts: longer than a server may think about the end of a message.
 pub(super) const LEASE: Duration = Duration::from_secs(900);
 /// A claim that is younger lasts long enough for a message.
@@ -26,6 +33,7 @@ const YOUNG: Duration = Duration::from_secs(240);
 const UNKNOWN: Duration = Duration::from_secs(1800);
 
 /// What the sender is told of a recipient, where it wants to hear that.
+#[derive(Clone)]
 struct Tell {
     action: Action,
     status: String,
@@ -42,8 +50,13 @@ impl Tell {
 /// What a courier learnt of its destination.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// When it claimed what it takes along.
+    /// When it claimed the oldest of what it takes along.
     claimed: Instant,
+    /// Where it goes, and what the senders of what it takes along say of TLS.
+    destination: String,
+    wish: Wish,
+    /// What it claimed on its way and cannot take along on that connection.
+    others: Vec<Claim>,
     /// A server talked to us, whatever it said of the messages.
     pub(super) reached: bool,
     /// Why none did.
@@ -66,10 +79,18 @@ impl Open {
 
 /// Takes all of them as far as it goes: those that want the same of TLS together.
 pub(super) async fn deliver(outbound: &Outbound, destination: &str, claims: Vec<Claim>) -> Report {
-    let mut report = Report { claimed: Instant::now(), reached: false, missed: None };
+    let mut report = Report {
+        claimed: Instant::now(),
+        destination: destination.to_owned(),
+        wish: Wish::default(),
+        others: Vec::new(),
+        reached: false,
+        missed: None,
+    };
     let mut left: Vec<Open> = claims.into_iter().map(|claim| Open { claim, trouble: None }).collect();
     while let Some(first) = left.first() {
         let wish = first.wish();
+        report.wish = wish;
         let (mut open, others): (Vec<Open>, Vec<Open>) = left.into_iter().partition(|one| one.wish() == wish);
         left = others;
         match route::way(outbound, destination, wish).await {
@@ -77,6 +98,7 @@ pub(super) async fn deliver(outbound: &Outbound, destination: &str, claims: Vec<
             Err(trouble) => blame(&mut open, trouble, &mut report),
         }
         finish(outbound, open).await;
+        left.extend(report.others.drain(..).map(|claim| Open { claim, trouble: None }));
     }
     report
 }
@@ -153,11 +175,18 @@ async fn greet(
     Ok(client)
 }
 
-/// Hands over one message after another.
+/// Hands over one message after another. What became of one is written down while the next is on its way.
 async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &mut Vec<Open>, report: &mut Report) {
-    let mut at = 0;
-    let mut ended = Ok(());
-    while at < open.len() && ended.is_ok() {
+    let (begun, mut taken) = (Instant::now(), 0);
+    let (mut at, mut ended, mut done) = (0, Ok(()), Vec::new());
+    while ended.is_ok() {
+        if at == open.len() {
+            // Those that were left are for the next host; the connection is for those that are due now.
+            let goes_on = taken > 0 && taken < MOST && begun.elapsed() < LONGEST && !outbound.is_stopping();
+            if !goes_on || !more(outbound, open, report).await {
+                break;
+            }
+        }
         let count = together(&client, &open[at..]);
         if let Some(trouble) = letter::lacking(&client.extensions, client.tls.is_some(), place, &open[at].claim) {
             note(&mut open[at..at + count], &trouble);
@@ -174,27 +203,50 @@ async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &m
         };
         let claims: Vec<Claim> = open[at..at + count].iter().map(|one| one.claim.clone()).collect();
         let letter = Letter::new(&client.extensions, &claims, &content).await;
-        let young = report.claimed.elapsed() < YOUNG;
-        let fence = async { young || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false) };
-        let (verdicts, result) = client.send(&letter, fence).await;
+        let ours = report.claimed.elapsed() < YOUNG && outbound.presence.is_certain();
+        let fence = async { ours || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false) };
+        let written = settle(outbound, std::mem::take(&mut done));
+        let ((verdicts, result), ()) = tokio::join!(client.send(&letter, fence), written);
         report.reached |= verdicts.iter().any(Option::is_some) || result.is_ok();
         let handed = open.drain(at..at + count).zip(verdicts).collect();
-        let Sorted { done, left, unknown, again } = sorted(&client, place, handed, &result);
-        let next = at + left.len();
-        open.splice(at..at, left.into_iter().chain(again));
+        let sorted = sorted(&client, place, handed, &result);
+        (taken, done) = (taken + sorted.done.len(), sorted.done);
+        let next = at + sorted.left.len();
+        open.splice(at..at, sorted.left.into_iter().chain(sorted.again));
         at = next;
-        settle(outbound, done).await;
         // What may have been taken is not offered to the next host.
-        finish(outbound, unknown).await;
+        finish(outbound, sorted.unknown).await;
         ended = result;
     }
+    settle(outbound, done).await;
     match ended {
         Ok(()) => client.quit().await,
         Err(broken) => note(&mut open[at..], &Trouble::of(place, &broken)),
     }
 }
 
-/// How many of the first recipients go into one transaction: those of one message and sender, as many as the host takes.
+/// Claims more for the same destination; whether there was any that may go over the same connection.
+async fn more(outbound: &Outbound, open: &mut Vec<Open>, report: &mut Report) -> bool {
+    let claims = match outbound.queue.claim(&report.destination, BATCH, LEASE).await {
+        Ok(claims) => claims,
+        Err(error) => {
+            tracing::warn!(%error, detail = error.detail(), "nothing more could be claimed");
+            return false;
+        }
+    };
+    if open.is_empty() {
+        report.claimed = Instant::now();
+    }
+    let before = open.len();
+    for claim in claims {
+        let one = Open { claim, trouble: None };
+        if one.wish() == report.wish { open.push(one) } else { report.others.push(one.claim) }
+    }
+    open.len() > before
+}
+
+/// How many of the first recipients go into one transaction: those of one message and sender, as many as the host
+/// takes.
 fn together(client: &Client, open: &[Open]) -> usize {
     let Some(first) = open.first().map(|one| &one.claim) else { return 0 };
     let same = |one: &&Open| one.claim.message.id == first.message.id && one.claim.from == first.from;
@@ -307,11 +359,19 @@ pub(super) async fn warn(outbound: &Outbound, claims: Vec<Claim>) {
     settle(outbound, claims.into_iter().map(late).collect()).await;
 }
 
-/// Writes fates down, with the notifications that follow from them.
+/// Writes fates down, with the notifications that follow from them. Where somebody else has one of the claims by now,
+/// each goes by itself, so that what that one tells of is not told twice.
 async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) {
-    if fates.is_empty() {
+    if fates.is_empty() || settle_together(outbound, fates.clone()).await {
         return;
     }
+    for one in fates {
+        settle_together(outbound, vec![one]).await;
+    }
+}
+
+/// Whether that could be: all of them, or none.
+async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) -> bool {
     let mut notices = Vec::new();
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {
         let about = fates.iter().filter_map(|(claim, _, tell)| {
@@ -330,5 +390,5 @@ async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) {
         notices.extend(notices::made(outbound, action, about.collect()).await);
     }
     let fates = fates.into_iter().map(|(claim, fate, _)| (claim, fate)).collect();
-    notices::settle(outbound, fates, notices).await;
+    notices::settle(outbound, fates, notices).await
 }

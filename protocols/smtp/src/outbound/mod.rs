@@ -1,6 +1,6 @@
-//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which
-//! destinations are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts
-//! of their destination.
+//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which destinations
+//! are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts of
+//! their destination.
 
 pub mod answer;
 mod client;
@@ -8,6 +8,7 @@ mod config;
 mod courier;
 mod dane;
 mod der;
+mod dispatcher;
 mod fetch;
 mod hosts;
 mod letter;
@@ -15,6 +16,7 @@ pub(crate) mod notice;
 pub(crate) mod notices;
 mod policies;
 mod policy;
+mod presence;
 mod route;
 mod schedule;
 mod scrub;
@@ -24,7 +26,6 @@ mod tls;
 mod trouble;
 mod window;
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,23 +34,17 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use storage::Queue;
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
 
 pub use config::{Config, Dane, Route, RouteTls};
 
 use crate::Smtp;
 use client::Patience;
-use courier::{LEASE, Report};
+use dispatcher::Dispatcher;
 use policies::Policies;
+use presence::Presence;
 use secure_dns::SecureDns;
 use tls::Clients;
-use window::Window;
 
-/// How many recipients a courier takes along.
-const BATCH: u32 = 50;
-/// How often the queue is looked at for what other nodes put in, or what has become due unnoticed.
-const LOOK: Duration = Duration::from_secs(5);
 /// How often the DNS servers are asked anew whether they pass signatures on.
 const PROBE: Duration = Duration::from_secs(300);
 /// After this time without the database it is asked again.
@@ -59,6 +54,7 @@ const AWAY: Duration = Duration::from_secs(2);
 pub(crate) struct Outbound {
     smtp: Arc<Smtp>,
     queue: Queue,
+    presence: Presence,
     clients: Clients,
     policies: Policies,
     /// Set when the DNS servers are known to pass signatures on.
@@ -79,7 +75,12 @@ impl Outbound {
             end: Duration::from_secs(config.end_timeout),
             stop,
         };
-        Outbound { smtp, queue, clients, policies, secure: OnceLock::new(), patience }
+        Outbound { smtp, queue, presence: Presence::new(), clients, policies, secure: OnceLock::new(), patience }
+    }
+
+    /// Whether this server is stopping.
+    fn is_stopping(&self) -> bool {
+        self.patience.stop.is_requested()
     }
 
     /// The time until the next try of a message of that age.
@@ -123,14 +124,17 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
     }
     let outbound = Arc::new(Outbound::new(smtp, queue, stop.clone()));
     let proving = tokio::spawn(prove(outbound.clone(), stop.clone()));
-    let mut dispatcher =
-        Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() };
+    let present = outbound.clone();
+    // As long as anybody is on the way, also while this server stops: only the end of `run` ends it.
+    let presence = tokio::spawn(async move { present.presence.keep(&present.queue).await });
+    let mut dispatcher = Dispatcher::new(outbound);
     tokio::select! {
         () = stop.requested() => {}
         () = dispatcher.run() => {}
     }
     proving.abort();
     dispatcher.drain().await;
+    presence.abort();
 }
 
 /// Finds out whether the DNS servers pass signatures on, until they do: without them DANE can prove nothing.
@@ -155,109 +159,5 @@ async fn prove(outbound: Arc<Outbound>, mut stop: Shutdown) {
             () = stop.requested() => return,
             () = tokio::time::sleep(PROBE) => {}
         }
-    }
-}
-
-struct Dispatcher {
-    outbound: Arc<Outbound>,
-    windows: HashMap<String, Window>,
-    couriers: JoinSet<Report>,
-    /// Where each of them goes.
-    destinations: HashMap<Id, String>,
-}
-
-impl Dispatcher {
-    async fn run(&mut self) {
-        loop {
-            let next = match self.dispatch().await {
-                Ok(next) => next.unwrap_or(LOOK).min(LOOK),
-                Err(error) => {
-                    tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
-                    AWAY
-                }
-            };
-            let until = Instant::now() + next;
-            tokio::select! {
-                () = self.outbound.queue.filled() => {}
-                () = tokio::time::sleep_until(until) => {}
-                Some(ended) = self.couriers.join_next_with_id() => self.ended(ended).await,
-            }
-        }
-    }
-
-    /// Sends couriers where something is due; the time until something else is.
-    async fn dispatch(&mut self) -> Result<Option<Duration>, storage::Error> {
-        let most = self.outbound.smtp.config.outbound.connections as usize;
-        let each = self.outbound.smtp.config.outbound.per_destination;
-        let due = self.outbound.queue.due().await?;
-        if due.expired {
-            self.give_up().await?;
-        }
-        if due.late {
-            self.warn().await?;
-        }
-        for destination in due.destinations {
-            let window = self.windows.entry(destination.clone()).or_insert_with(|| Window::new(each));
-            while window.has_room() && self.couriers.len() < most {
-                let claims = self.outbound.queue.claim(&destination, BATCH, LEASE).await?;
-                if claims.is_empty() {
-                    break;
-                }
-                window.begin();
-                let (outbound, to) = (self.outbound.clone(), destination.clone());
-                let courier = self.couriers.spawn(async move { courier::deliver(&outbound, &to, claims).await });
-                self.destinations.insert(courier.id(), destination.clone());
-            }
-        }
-        self.windows.retain(|_, window| !window.is_idle() || window.failures() > 0);
-        Ok(due.next)
-    }
-
-    /// Brings back what was tried for too long, also where its destination rests.
-    async fn give_up(&mut self) -> Result<(), storage::Error> {
-        loop {
-            let claims = self.outbound.queue.claim_expired(BATCH, LEASE).await?;
-            if claims.is_empty() {
-                return Ok(());
-            }
-            courier::give_up(&self.outbound, claims).await;
-        }
-    }
-
-    /// Tells the senders of what takes long.
-    async fn warn(&mut self) -> Result<(), storage::Error> {
-        let late = self.outbound.queue.late(BATCH).await?;
-        courier::warn(&self.outbound, late).await;
-        Ok(())
-    }
-
-    async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(destination) = self.destinations.remove(&id) else { return };
-        let Some(window) = self.windows.get_mut(&destination) else { return };
-        window.end();
-        // What a courier that broke down had claimed is tried again when the time of its claims is over.
-        let Ok((_, report)) = ended else { return tracing::error!(destination, "a courier broke down") };
-        let noted = if report.reached {
-            match window.reached() {
-                true => self.outbound.queue.wake(&destination).await,
-                false => Ok(()),
-            }
-        } else if let Some(said) = report.missed
-            && let Some(rest) = window.missed()
-        {
-            let rest = rest.min(Duration::from_secs(self.outbound.smtp.config.outbound.rest_most));
-            self.outbound.queue.rest(&destination, window.failures(), rest, &said).await
-        } else {
-            Ok(())
-        };
-        if let Err(error) = noted {
-            tracing::warn!(%error, destination, "that a destination rests could not be written down");
-        }
-    }
-
-    /// Lets those who are on their way end.
-    async fn drain(&mut self) {
-        while self.couriers.join_next().await.is_some() {}
     }
 }

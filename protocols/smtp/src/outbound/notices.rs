@@ -88,18 +88,21 @@ pub(crate) async fn prepared(
     Ok(delivery)
 }
 
-/// Ends claims. A notification that has no room must not keep what it tells of in the queue for ever.
-pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) {
+/// Ends claims; whether nobody else has one that is told of. A notification that has no room must not keep what it
+/// tells of in the queue for ever.
+pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) -> bool {
     let actor = storage::Actor::command_line();
     let ended = match outbound.queue.settle(actor.clone(), fates.clone(), notices).await {
         Err(error @ (Error::OverQuota | Error::NotFound)) => {
             tracing::warn!(%error, "a notification could not be delivered");
             outbound.queue.settle(actor, fates, Vec::new()).await
         }
+        Err(Error::Busy) => return false,
         other => other,
     };
     if let Err(error) = ended {
         // Their claims run out, and then they are tried again.
         tracing::error!(%error, detail = error.detail(), "what was sent could not be written down");
     }
+    true
 }

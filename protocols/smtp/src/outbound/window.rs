@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Where it begins.
 const FIRST: f64 = 5.0;
 /// How long a destination rests first, and at most.
@@ -19,22 +21,30 @@ pub(super) struct Window {
     /// Groups of failures in a row, each as large as the window.
     failures: u32,
     failed: f64,
+    missed: Option<Instant>,
+    was_reached: bool,
 }
 
 impl Window {
     /// One that grows up to `limit`.
     pub(super) fn new(limit: u32) -> Window {
         let limit = f64::from(limit.max(1));
-        Window { size: FIRST.min(limit), limit, busy: 0, failures: 0, failed: 0.0 }
+        Window { size: FIRST.min(limit), limit, busy: 0, failures: 0, failed: 0.0, missed: None, was_reached: false }
     }
 
-    /// Whether another connection may be made.
-    pub(super) fn has_room(&self) -> bool {
-        f64::from(self.busy) < self.size.floor().max(1.0)
+    /// How many more connections may be made.
+    pub(super) fn room(&self) -> usize {
+        (self.size.floor().max(1.0) as usize).saturating_sub(self.busy as usize)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.busy == 0
+    /// Whether the destination was reached the last time.
+    pub(super) fn was_reached(&self) -> bool {
+        self.was_reached
+    }
+
+    /// Whether it need not be kept: nobody is on the way, and no failure is young enough to count.
+    pub(super) fn is_over(&self) -> bool {
+        self.busy == 0 && self.missed.is_none_or(|missed| missed.elapsed() > REST.1 * 2)
     }
 
     /// A connection is made.
@@ -50,13 +60,16 @@ impl Window {
     /// The destination was reached, whatever it said of the messages; whether it had rested.
     pub(super) fn reached(&mut self) -> bool {
         let rested = self.failures > 0;
-        (self.failures, self.failed) = (0, 0.0);
+        (self.failures, self.failed, self.missed) = (0, 0.0, None);
+        self.was_reached = true;
         self.size = (self.size + 1.0 / self.size).min(self.limit);
         rested
     }
 
     /// The destination was not reached; how long it must rest, where it must.
     pub(super) fn missed(&mut self) -> Option<Duration> {
+        self.missed = Some(Instant::now());
+        self.was_reached = false;
         self.failed += 1.0 / self.size;
         self.size = (self.size - 1.0 / self.size).max(1.0);
         if self.failed < 1.0 {
@@ -64,7 +77,8 @@ impl Window {
         }
         self.failed = 0.0;
         self.failures = self.failures.saturating_add(1);
-        self.size = FIRST.min(self.limit);
+        // The next one finds out alone.
+        self.size = 1.0;
         Some((REST.0 * 2_u32.saturating_pow(self.failures.min(10) - 1)).min(REST.1))
     }
 
@@ -82,21 +96,21 @@ mod tests {
     fn it_grows_by_one_for_each_round_that_goes_well() {
         let mut window = Window::new(20);
         for _ in 0..5 {
-            assert!(window.has_room());
+            assert!(window.room() > 0);
             window.begin();
         }
-        assert!(!window.has_room());
+        assert!(window.room() == 0);
         for _ in 0..6 {
             window.reached();
         }
-        assert!(window.has_room(), "a sixth");
+        assert!(window.room() > 0, "a sixth");
         for _ in 0..1000 {
             window.reached();
         }
         (0..15).for_each(|_| window.begin());
-        assert!(!window.has_room(), "twenty are the limit");
+        assert!(window.room() == 0, "twenty are the limit");
         (0..20).for_each(|_| window.end());
-        assert!(window.is_idle());
+        assert!(window.is_over());
     }
 
     #[test]
@@ -108,7 +122,9 @@ mod tests {
         }
         assert_eq!(rests[..3], [REST.0, REST.0 * 2, REST.0 * 4]);
         assert_eq!(rests.last(), Some(&REST.1));
+        assert!(!window.is_over(), "what failed is remembered");
         assert!(window.reached() && !window.reached());
+        assert!(window.is_over());
         assert_eq!(window.failures(), 0);
     }
 }
