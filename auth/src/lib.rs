@@ -22,7 +22,7 @@ mod web;
 use std::time::Duration;
 
 pub use authority::{Authority, Cleartext, Config};
-pub use mail::{Delivery, Envelope, Recipient, Refused};
+pub use mail::{Delivery, Envelope, Recipient, Refused, is_address};
 pub use sasl::{ChannelBinding, Exchange, Step};
 pub use secret::Secret;
 pub use storage::{Pass, Peer, Role, Site, Tls, TraceId};

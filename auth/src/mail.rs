@@ -241,7 +241,7 @@ impl Authority {
         let detail = local.split_once('+').map(|(_, detail)| detail.to_owned());
         let target = |account| Target { account, address: address.to_owned(), detail: detail.clone() };
         let targets = accounts.into_iter().map(target).collect();
-        let onward: Vec<Address> = onward.into_iter().filter_map(|address| Address::read(&address).ok()).collect();
+        let onward = onward.into_iter().map(|address| Address::read(&address)).collect::<Result<Vec<_>, _>>()?;
         let forwarder = forwarder.filter(|_| !onward.is_empty());
         Ok(Recipient { address: address.to_owned(), targets, onward, forwarder })
     }
@@ -279,8 +279,8 @@ impl Authority {
                 onward.push(Onward { from, address, destination, notice });
             }
         }
-        let (junk, head) = (None, String::new());
-        let envelope = storage::Envelope { trace, from, to, junk, head, onward, manner, terms };
+        let (junk, head, sent) = (None, String::new(), None);
+        let envelope = storage::Envelope { trace, from, to, junk, head, sent, onward, manner, terms };
         self.store.delivery(actor(peer, sender), envelope)
     }
 }
@@ -297,6 +297,11 @@ impl Address {
         }
         Ok(Address { address: address.to_owned(), destination })
     }
+}
+
+/// Whether mail could go to `address`, wherever that is.
+pub fn is_address(address: &str) -> bool {
+    address.len() <= ADDRESS_MAX && Address::read(address).is_ok()
 }
 
 /// A recipient on another server.

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Accounts
     #[command(subcommand)]
     User(User),
-    /// Addresses that stand for one account or more
+    /// Addresses that stand for accounts or other addresses
     #[command(subcommand)]
     Alias(Alias),
     /// Domains whose mail is kept here
@@ -106,7 +106,7 @@ pub(crate) enum Queue {
         #[command(flatten)]
         which: WhichQueued,
     },
-    /// Keep from being sent, until it is tried again by command
+    /// Keep from being sent, and from being given up, until it is tried again by command
     Hold {
         #[command(flatten)]
         which: WhichQueued,
@@ -236,11 +236,11 @@ pub(crate) struct Password {
 
 #[derive(Subcommand)]
 pub(crate) enum Alias {
-    /// Make an address stand for accounts, in place of what it stood for
+    /// Make an address stand for accounts and for addresses elsewhere, in place of what it stood for
     Add {
-        /// Like sales@example.org
+        /// Like sales@example.org; @example.org is whatever nobody else has there
         address: String,
-        /// The accounts
+        /// Accounts by their names, and addresses
         #[arg(required = true)]
         names: Vec<String>,
     },

@@ -11,6 +11,9 @@ pub enum Error {
     /// This account may not do that.
     #[error("{0}")]
     Denied(Cow<'static, str>),
+    /// This account has done that too often; the sentence says when it may again.
+    #[error("{0}")]
+    TooMany(Cow<'static, str>),
     /// The account's quota does not allow it.
     #[error("the quota is used up; delete something or ask the administrator for more")]
     OverQuota,
@@ -59,7 +62,7 @@ impl Error {
     /// Whether the outcome is a refusal that the audit log records, as opposed to a question answered with "no".
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Error::Denied(_) | Error::OverQuota | Error::Full => true,
+            Error::Denied(_) | Error::TooMany(_) | Error::OverQuota | Error::Full => true,
             Error::NotFound
             | Error::Busy
             | Error::Exists

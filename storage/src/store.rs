@@ -141,6 +141,7 @@ impl Store {
         }
         store.blobs().tidy().await?;
         store.seed(domains).await?;
+        store.recover_queue().await?;
         Ok(store)
     }
 

@@ -85,6 +85,9 @@ pub(super) async fn alias(context: &Context<'_>, alias: Alias) -> Result<String,
     let (store, actor) = (context.store, context.actor());
     match alias {
         Alias::Add { address, names } => {
+            if let Some(wrong) = names.iter().find(|name| name.contains('@') && !auth::is_address(name)) {
+                return Err(format!("{wrong} is not a mail address"));
+            }
             let to = names.join(", ");
             store.set_alias(&actor, &address, names).await.map_err(|error| said(&error))?;
             Ok(context.done(&format!("{address} stands for {to}")))

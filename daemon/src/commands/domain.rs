@@ -127,6 +127,9 @@ async fn found(dns: &Dns, record: &Record, host: &str) -> Found {
     // Several things stand at one name; each of these begins with its own word.
     let kind = record.value.split([';', ' ']).next().unwrap_or_default();
     let of_kind = |value: &&String| record.kind != "TXT" || value.starts_with(kind);
+    if kind == "v=spf1" && allowed(dns, &record.name, host).await {
+        return Found::Same;
+    }
     let others: Vec<String> = values.iter().filter(of_kind).cloned().collect();
     let same = |value: &String| match record.kind {
         // What they ask for is the owner's to decide.
@@ -141,6 +144,16 @@ async fn found(dns: &Dns, record: &Record, host: &str) -> Found {
     } else {
         Found::Other(others.join(", "))
     }
+}
+
+/// Whether a domain's own SPF record allows this host, whatever else it says.
+async fn allowed(dns: &Dns, domain: &str, host: &str) -> bool {
+    let addresses = dns.addresses(host).await.unwrap_or_default();
+    let mut all = !addresses.is_empty();
+    for address in addresses {
+        all &= smtp::trust::allows(dns, domain, address).await;
+    }
+    all
 }
 
 /// Makes new keys; or, once DNS shows those that wait, uses them.

@@ -64,7 +64,7 @@ impl From<&Error> for Reply {
             Error::NotFound | Error::Denied(_) | Error::Exists | Error::Invalid(_) => 550,
             Error::OverQuota => 552,
             Error::Full => 452,
-            Error::Busy | Error::Changed => 450,
+            Error::Busy | Error::Changed | Error::TooMany(_) => 450,
             Error::Unavailable(_) | Error::Internal(_) => 451,
         };
         Reply::new(code, sentence(&error.to_string()))

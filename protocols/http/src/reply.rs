@@ -116,6 +116,7 @@ impl From<Error> for Refusal {
         let (status, more) = match &error {
             Error::NotFound => (StatusCode::NOT_FOUND, More::Nothing),
             Error::Denied(_) => (StatusCode::FORBIDDEN, More::Nothing),
+            Error::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, More::Nothing),
             Error::OverQuota | Error::Full => (StatusCode::INSUFFICIENT_STORAGE, More::Nothing),
             Error::Busy => (StatusCode::LOCKED, More::Nothing),
             Error::Exists | Error::Invalid(_) => (StatusCode::CONFLICT, More::Nothing),
@@ -149,6 +150,7 @@ mod tests {
         for (error, status) in [
             (Error::NotFound, 404),
             (Error::Denied("no".into()), 403),
+            (Error::TooMany("no".into()), 429),
             (Error::OverQuota, 507),
             (Error::Full, 507),
             (Error::Busy, 423),

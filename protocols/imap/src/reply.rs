@@ -125,6 +125,7 @@ impl From<&Error> for Reply {
             Error::Denied(_) => "NOPERM",
             Error::OverQuota => "OVERQUOTA",
             Error::Busy | Error::Changed => "INUSE",
+            Error::TooMany(_) => "LIMIT",
             Error::Invalid(_) => "CANNOT",
             Error::Full | Error::Unavailable(_) => "UNAVAILABLE",
             Error::Internal(_) => "SERVERBUG",

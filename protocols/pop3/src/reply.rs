@@ -99,7 +99,12 @@ impl From<&Error> for Reply {
             Error::NotFound => return Reply::err("The message is not there any more: another client removed it"),
             Error::Busy => return Reply::err("Another session has the mailbox locked; try again later").coded(IN_USE),
             Error::Denied(_) | Error::Exists | Error::Invalid(_) => SYS_PERM,
-            Error::OverQuota | Error::Full | Error::Changed | Error::Unavailable(_) | Error::Internal(_) => SYS_TEMP,
+            Error::TooMany(_)
+            | Error::OverQuota
+            | Error::Full
+            | Error::Changed
+            | Error::Unavailable(_)
+            | Error::Internal(_) => SYS_TEMP,
         };
         Reply::err(one_line(&error.to_string())).coded(code)
     }

@@ -23,6 +23,8 @@ pub struct Config {
     pub max_hops: u32,
     /// What the greeting says behind the host's name.
     pub banner: String,
+    /// The accounts of which a copy of what they send is kept in their Sent; `*` is all. For programs that keep none.
+    pub save_sent: Vec<String>,
     /// What the policy of TLS asks of others that is given out for the domains here (MTA-STS).
     pub mta_sts: Mode,
     /// Whom to ask about other servers.
@@ -50,6 +52,7 @@ impl Default for Config {
             max_errors: 20,
             max_hops: 50,
             banner: "Wharfinger".to_owned(),
+            save_sent: Vec::new(),
             mta_sts: Mode::Testing,
             dns: dns::Config::default(),
             trust: trust::Config::default(),

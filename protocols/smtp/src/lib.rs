@@ -1,7 +1,10 @@
-//! SMTP: receiving mail from other servers, and submission of mail by users (RFC 5321, RFC 6409).
+//! SMTP: receiving mail from other servers, submission of mail by users, and sending it on (RFC 5321, RFC 6409); LMTP
+//! (RFC 2033).
 //!
 //! [`codec`] and [`scan`] turn octets into commands and content, [`commands`] says what is legal where, the session
-//! keeps the state and the one loop, `ops` does the work, [`reply`] knows the codes.
+//! keeps the state and the one loop, `ops` does the work, [`reply`] knows the codes. A message that has come goes through
+//! `pipeline`, which asks [`trust`] whom it is from and [`filters`] what they think of it; [`outbound`] sends what the
+//! queue holds.
 
 pub mod codec;
 pub mod commands;

@@ -95,6 +95,7 @@ impl From<&Error> for Reply {
         let (code, status) = match error {
             Error::NotFound => (550, "5.1.1"),
             Error::Denied(_) => (550, "5.7.1"),
+            Error::TooMany(_) => (450, "4.7.1"),
             Error::OverQuota => (452, "4.2.2"),
             Error::Full => (452, "4.3.1"),
             Error::Busy | Error::Unavailable(_) | Error::Internal(_) => (451, "4.3.0"),

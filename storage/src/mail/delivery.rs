@@ -1,5 +1,6 @@
 //! Delivering a message: streamed into one blob, one transaction for all recipients, here and elsewhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub struct Envelope {
     pub junk: Option<String>,
     /// Fields that go before it where it goes on.
     pub head: String,
+    /// The account that keeps a copy of what it has sent.
+    pub sent: Option<i64>,
     /// Whom it goes on to.
     pub onward: Vec<Onward>,
     /// How it asks to be passed on.
@@ -54,6 +57,7 @@ impl Envelope {
             to,
             junk: None,
             head: String::new(),
+            sent: None,
             onward: Vec::new(),
             manner: Manner::default(),
             terms,
@@ -117,6 +121,11 @@ impl Delivery {
     /// Fields that go before it where it goes on to other servers.
     pub fn head(&mut self, fields: String) {
         self.envelope.head = fields;
+    }
+
+    /// Has a copy put into the mailbox for sent mail of that account.
+    pub fn keep_sent(&mut self, account: i64) {
+        self.envelope.sent = Some(account);
     }
 
     /// The bytes that came so far.
@@ -235,9 +244,8 @@ fn deliver(
         return Err(Error::invalid("a message needs a recipient"));
     }
     targets.sort_by_key(|target| target.account);
-    for accounts in targets.chunk_by(|one, next| one.account == next.account) {
-        tx.lock(accounts[0].account)?;
-    }
+    let accounts: BTreeSet<i64> = targets.iter().map(|target| target.account).chain(envelope.sent).collect();
+    accounts.iter().try_for_each(|account| tx.lock(*account))?;
     // A mailbox that is reached by several addresses gets one copy.
     let mut copies: Vec<(i64, &Target)> = Vec::new();
     for target in targets {
@@ -249,9 +257,14 @@ fn deliver(
             copies.push((mailbox, target));
         }
     }
+    let own = match envelope.sent {
+        Some(account) => special(tx, account, "\\Sent")?.map(|mailbox| (mailbox, account)),
+        None => None,
+    };
     let queued = envelope.onward.len();
-    let refs = copies.len() as i64 + i64::from(queued > 0);
-    let blob = if copies.is_empty() { row.refer(tx, refs)? } else { messages::keep(tx, row, refs, parsed)? };
+    let refs = copies.len() as i64 + i64::from(queued > 0) + i64::from(own.is_some());
+    let blob =
+        if copies.is_empty() && own.is_none() { row.refer(tx, refs)? } else { messages::keep(tx, row, refs, parsed)? };
     if queued > 0 {
         let Envelope { trace, head, manner, onward, terms, .. } = envelope;
         let message = NewQueued { trace: *trace, head, blob, size: row.size, manner, onward, terms: *terms };
@@ -259,29 +272,41 @@ fn deliver(
     }
     let size = row.size as i64;
     let received = Timestamp::now();
-    for (mailbox, target) in &copies {
-        let thread = messages::thread(tx, target.account, &parsed.ids, &row.hex())?;
-        let incoming = Incoming { blob, size, flags: Flags::default(), received, thread };
-        let uid = messages::insert(tx, target.account, *mailbox, &[incoming])?;
+    let from = envelope.from.as_str();
+    let copies = copies.iter().map(|(mailbox, target)| (*mailbox, target.account, target.address.as_str(), false));
+    // Its sender has read it.
+    let own = own.map(|(mailbox, account)| (mailbox, account, from, true));
+    let mut mailboxes = 0;
+    for (mailbox, account, address, seen) in copies.chain(own) {
+        mailboxes += 1;
+        let thread = messages::thread(tx, account, &parsed.ids, &row.hex())?;
+        let flags = if seen { Flags::SEEN } else { Flags::default() };
+        let incoming = Incoming { blob, size, flags, received, thread };
+        let uid = messages::insert(tx, account, mailbox, &[incoming])?;
         let junk = envelope.junk.as_deref().map(|why| format!(" junk={why}")).unwrap_or_default();
         let detail = format!("from=<{}> size={} blob={} uid={uid}{junk}", envelope.from, row.size, row.hex());
         tx.change(
             actor,
-            target.account,
+            account,
             size,
-            &Deed { action: "mail.deliver", object: *mailbox, target: &target.address, detail: &detail },
+            &Deed { action: "mail.deliver", object: mailbox, target: address, detail: &detail },
         )?;
     }
-    Ok(Delivered { size: row.size, mailboxes: copies.len(), queued })
+    Ok(Delivered { size: row.size, mailboxes, queued })
 }
 
 /// The mailbox for junk; INBOX where its owner has removed it.
 fn junk(tx: &Read<'_>, account: i64) -> Result<i64, Error> {
-    let sql = "SELECT id FROM mailboxes WHERE account = $1 AND special = '\\Junk' ORDER BY id LIMIT 1";
-    match tx.row(sql, params![account], |row| row.int(0))? {
+    match special(tx, account, "\\Junk")? {
         Some(found) => Ok(found),
         None => mailbox(tx, account, None),
     }
+}
+
+/// The mailbox of a special use (RFC 6154).
+fn special(tx: &Read<'_>, account: i64, of: &str) -> Result<Option<i64>, Error> {
+    let sql = "SELECT id FROM mailboxes WHERE account = $1 AND special = $2 ORDER BY id LIMIT 1";
+    tx.row(sql, params![account, of], |row| row.int(0))
 }
 
 /// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX. Those

@@ -10,7 +10,7 @@ const HOUR: i64 = 3_600_000;
 /// twice as many around the full hour.
 ///
 /// # Errors
-/// [`Error::Denied`] when they are more than `hourly`, and then none is counted.
+/// [`Error::TooMany`] when they are more than `hourly`, and then none is counted.
 pub(super) fn count(tx: &mut Tx<'_>, account: i64, recipients: i64, hourly: u32, now: i64) -> Result<(), Error> {
     let hour = now / HOUR;
     let counted = tx.returning(
@@ -26,7 +26,7 @@ pub(super) fn count(tx: &mut Tx<'_>, account: i64, recipients: i64, hourly: u32,
     let (count, before) = counted.unwrap_or_default();
     let left = HOUR - now % HOUR;
     if count.saturating_add(before.saturating_mul(left) / HOUR) > i64::from(hourly) {
-        return Err(Error::Denied(
+        return Err(Error::TooMany(
             format!("this account may send to {hourly} recipients in an hour; try again later").into(),
         ));
     }

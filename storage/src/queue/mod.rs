@@ -86,7 +86,7 @@ pub struct Onward {
     pub from: String,
     /// Its address.
     pub address: String,
-    /// Whose connections it shares: a domain in small letters and ASCII, or the name of a route.
+    /// Whose connections it shares: a domain in small letters and ASCII, or an address in brackets.
     pub destination: String,
     /// What the sender wants to hear about it.
     pub notice: Notice,
@@ -184,24 +184,21 @@ impl Store {
     pub fn queue(&self) -> Queue {
         Queue { store: self.clone() }
     }
+
+    /// Gives free again what a process had claimed that ended, where no other one can have it.
+    pub(crate) async fn recover_queue(&self) -> Result<(), Error> {
+        if self.db().is_shared() {
+            return Ok(());
+        }
+        let sql = "UPDATE queue SET due = $1, holder = '', claim = claim + 1 WHERE holder <> ''";
+        self.db().write(move |tx| tx.run(sql, params![Timestamp::now()])).await
+    }
 }
 
 impl Queue {
     /// Waits until something was put into the queue by this process.
     pub async fn filled(&self) {
         self.store.queue_filled().notified().await;
-    }
-
-    /// Gives what this process had claimed before it ended free again, where no other one can have it.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn recover(&self) -> Result<(), Error> {
-        if self.store.db().is_shared() {
-            return Ok(());
-        }
-        let sql = "UPDATE queue SET due = $1, holder = '' WHERE holder <> ''";
-        self.store.db().write(move |tx| tx.run(sql, params![Timestamp::now()])).await
     }
 
     /// Says that this process is there, which keeps others from taking what it has claimed for so long.

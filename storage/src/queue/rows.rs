@@ -28,7 +28,7 @@ pub(crate) struct NewQueued<'a> {
 /// Puts the recipients of a message that leaves this server into the queue. Its content is referred to already.
 ///
 /// # Errors
-/// [`Error::Denied`] when the account has sent to as many as it may in an hour.
+/// [`Error::TooMany`] when the account has sent to as many as it may in an hour.
 pub(crate) fn enqueue(tx: &mut Tx<'_>, actor: &Actor, message: &NewQueued<'_>) -> Result<(), Error> {
     let NewQueued { trace, head, blob, size, manner, onward, terms } = *message;
     let size = size + head.len() as u64;
@@ -88,8 +88,8 @@ pub(super) fn due(tx: &Read<'_>) -> Result<Due, Error> {
     Ok(Due {
         destinations: due.into_iter().map(|(_, name)| name).collect(),
         next: next.map(|next| Duration::from_millis((next - now) as u64)),
-        expired: is_any("SELECT 1 FROM queue WHERE expires <= $1 AND (holder = '' OR due <= $1) LIMIT 1")?,
-        late: is_any("SELECT 1 FROM queue WHERE warns <= $1 LIMIT 1")?,
+        expired: is_any("SELECT 1 FROM queue WHERE expires <= $1 AND held = 0 AND (holder = '' OR due <= $1) LIMIT 1")?,
+        late: is_any("SELECT 1 FROM queue WHERE warns <= $1 AND held = 0 LIMIT 1")?,
     })
 }
 
@@ -110,14 +110,14 @@ pub(super) fn claim(
 /// Rows whose senders are to be told that it takes long.
 pub(super) fn late(tx: &Read<'_>, most: u32) -> Result<Vec<Claim>, Error> {
     let sql = "SELECT id, message, recipient, destination, notice, attempts, claim, expires, said, sender FROM queue
-         WHERE warns <= $1 ORDER BY warns LIMIT $2";
+         WHERE warns <= $1 AND held = 0 ORDER BY warns LIMIT $2";
     claimed(tx, sql, params![clock(tx)?, i64::from(most)])
 }
 
 /// Claims rows whose time is over, unless somebody works on them.
 pub(super) fn claim_expired(tx: &mut Tx<'_>, holder: &str, most: u32, time: i64) -> Result<Vec<Claim>, Error> {
     let now = clock(tx)?;
-    let sql = tx.dialect().claim("expires <= $4 AND (holder = '' OR due <= $4) ORDER BY expires LIMIT $3");
+    let sql = tx.dialect().claim("expires <= $4 AND held = 0 AND (holder = '' OR due <= $4) ORDER BY expires LIMIT $3");
     claimed(tx, &sql, params![now.saturating_add(time), holder, i64::from(most), now])
 }
 

@@ -356,16 +356,25 @@ impl Client {
         letter: &Letter<'_>,
         fence: impl Future<Output = bool>,
     ) -> Result<Option<Answer>, Broken> {
-        if !fence.await {
-            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
-        }
         let size = letter.head.len() as u64 + letter.content.len() - letter.start;
-        self.say(Step::Content, format!("BDAT {size} LAST\r\n").as_bytes()).await?;
+        self.say(Step::Content, format!("BDAT {size}\r\n").as_bytes()).await?;
         self.write(Step::Content, letter.head).await?;
         let mut reader = letter.content.reader(letter.start..letter.content.len());
         while let Some(piece) = next(&mut reader).await? {
             self.write(Step::Content, &piece).await?;
         }
+        let heard = self.answer(Step::Content).await?;
+        match heard.code / 100 {
+            2 => {}
+            4 | 5 => return Ok(Some(heard)),
+            _ => return Err(Broken::Garbled(Step::Content, Garbled::Unasked)),
+        }
+        // The end comes by itself, so that nobody else can have the message when it does.
+        if !fence.await {
+            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
+        }
+        self.nothing_came(Step::Content).await?;
+        self.write(Step::End, b"BDAT 0 LAST\r\n").await?;
         self.taken().await.map(Some)
     }
 

@@ -141,7 +141,7 @@ async fn greet(
 ) -> Result<Client, Broken> {
     let (own, patience) = (&outbound.smtp.services.hostname, outbound.patience.clone());
     let fixed = match way {
-        Way::Fixed(route) => Some(*route),
+        Way::Fixed(route, _) => Some(*route),
         Way::Mx(_) => None,
     };
     let tls = stop.plan.server.clone().map(|name| (outbound.clients.of(&stop.plan), name));
@@ -203,8 +203,11 @@ async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &m
         };
         let claims: Vec<Claim> = open[at..at + count].iter().map(|one| one.claim.clone()).collect();
         let letter = Letter::new(&client.extensions, &claims, &content).await;
-        let ours = report.claimed.elapsed() < YOUNG && outbound.presence.is_certain();
-        let fence = async { ours || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false) };
+        let claimed = report.claimed;
+        let fence = async {
+            let ours = claimed.elapsed() < YOUNG && outbound.presence.is_certain();
+            ours || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false)
+        };
         let written = settle(outbound, std::mem::take(&mut done));
         let ((verdicts, result), ()) = tokio::join!(client.send(&letter, fence), written);
         report.reached |= verdicts.iter().any(Option::is_some) || result.is_ok();

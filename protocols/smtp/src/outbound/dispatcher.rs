@@ -32,6 +32,11 @@ pub(super) struct Dispatcher {
     destinations: HashMap<Id, (String, bool)>,
 }
 
+/// Whose window a destination has: its own, or that of the host which the configuration names for it.
+fn shared<'a>(outbound: &'a Outbound, destination: &'a str) -> &'a str {
+    outbound.smtp.config.outbound.route(destination).map_or(destination, |route| &route.host)
+}
+
 impl Dispatcher {
     pub(super) fn new(outbound: Arc<Outbound>) -> Dispatcher {
         Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() }
@@ -82,7 +87,8 @@ impl Dispatcher {
         let mut free = most - self.couriers.len();
         let mut wanted = Vec::new();
         for destination in due.destinations {
-            let window = self.windows.entry(destination.clone()).or_insert_with(|| Window::new(each));
+            let name = shared(&self.outbound, &destination).to_owned();
+            let window = self.windows.entry(name).or_insert_with(|| Window::new(each));
             let room = match window.was_reached() {
                 true => free,
                 false => free.min((most / 2).max(1).saturating_sub(untried)),
@@ -105,7 +111,7 @@ impl Dispatcher {
     }
 
     fn send(&mut self, destination: String, claims: Vec<storage::Claim>) {
-        let Some(window) = self.windows.get_mut(&destination) else { return };
+        let Some(window) = self.windows.get_mut(shared(&self.outbound, &destination)) else { return };
         window.begin();
         let (outbound, to) = (self.outbound.clone(), destination.clone());
         let courier = self.couriers.spawn(async move { courier::deliver(&outbound, &to, claims).await });
@@ -133,7 +139,7 @@ impl Dispatcher {
     async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some((destination, _)) = self.destinations.remove(&id) else { return };
-        let Some(window) = self.windows.get_mut(&destination) else { return };
+        let Some(window) = self.windows.get_mut(shared(&self.outbound, &destination)) else { return };
         window.end();
         // What a courier that broke down had claimed is tried again when the time of its claims is over.
         let Ok((_, report)) = ended else { return tracing::error!(destination, "a courier broke down") };

@@ -1,6 +1,6 @@
-//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which destinations
-//! are due and gives each as many couriers as its window allows; couriers claim recipients and take them to the hosts of
-//! their destination.
+//! Sending: what the queue holds goes to other servers (RFC 5321 §4.5.4). A dispatcher asks the queue which
+//! destinations are due and gives each as many couriers as its window allows; couriers claim recipients and take them
+//! to the hosts of their destination.
 
 pub mod answer;
 mod client;
@@ -47,8 +47,6 @@ use tls::Clients;
 
 /// How often the DNS servers are asked anew whether they pass signatures on.
 const PROBE: Duration = Duration::from_secs(300);
-/// After this time without the database it is asked again.
-const AWAY: Duration = Duration::from_secs(2);
 
 /// What all couriers share.
 pub(crate) struct Outbound {
@@ -115,13 +113,6 @@ fn chance() -> u64 {
 /// Sends until shutdown.
 pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
     let queue = smtp.services.auth.queue();
-    while let Err(error) = queue.recover().await {
-        tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
-        tokio::select! {
-            () = stop.requested() => return,
-            () = tokio::time::sleep(AWAY) => {}
-        }
-    }
     let outbound = Arc::new(Outbound::new(smtp, queue, stop.clone()));
     let proving = tokio::spawn(prove(outbound.clone(), stop.clone()));
     let present = outbound.clone();

@@ -18,8 +18,8 @@ use crate::dns::Nothing;
 pub(super) enum Way<'a> {
     /// By DNS.
     Mx(Mx),
-    /// As configured.
-    Fixed(&'a Route),
+    /// As configured, for messages with that wish.
+    Fixed(&'a Route, Wish),
 }
 
 /// What DNS and the domain's policy say.
@@ -42,7 +42,7 @@ pub(super) struct Stop {
 pub(super) async fn way<'a>(outbound: &'a Outbound, destination: &str, wish: Wish) -> Result<Way<'a>, Trouble> {
     let config = &outbound.smtp.config.outbound;
     if let Some(route) = config.route(destination) {
-        return Ok(Way::Fixed(route));
+        return Ok(Way::Fixed(route, wish));
     }
     let hosts = hosts::hosts(outbound, destination, wish).await?;
     let policy = match destination.starts_with('[') || wish.is_careless() {
@@ -57,7 +57,7 @@ impl Way<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
             Way::Mx(mx) => mx.hosts.hosts.len(),
-            Way::Fixed(_) => 1,
+            Way::Fixed(..) => 1,
         }
     }
 
@@ -65,7 +65,7 @@ impl Way<'_> {
     pub(super) async fn stop(&self, outbound: &Outbound, at: usize) -> Result<Stop, Trouble> {
         match self {
             Way::Mx(mx) => mx.stop(outbound, &mx.hosts.hosts[at]).await,
-            Way::Fixed(route) => fixed(outbound, route).await,
+            Way::Fixed(route, wish) => fixed(outbound, route, *wish).await,
         }
     }
 }
@@ -121,7 +121,7 @@ impl Mx {
 }
 
 /// The host of a route. Whatever is wrong with it is the administrator's to mend, and no mail comes back for it.
-async fn fixed(outbound: &Outbound, route: &Route) -> Result<Stop, Trouble> {
+async fn fixed(outbound: &Outbound, route: &Route, wish: Wish) -> Result<Stop, Trouble> {
     let wrong = |why: String| Trouble::passing("4.3.5", why);
     let (name, port) = route.place().ok_or_else(|| wrong(format!("{} is no host of a route", route.host)))?;
     let addresses = match name.parse::<IpAddr>() {
@@ -132,6 +132,8 @@ async fn fixed(outbound: &Outbound, route: &Route) -> Result<Stop, Trouble> {
         }
     };
     let level = match route.tls {
+        // Who requires TLS requires that it is verified (RFC 8689 §4.2.1).
+        _ if wish.required => Level::Verified,
         RouteTls::Opportunistic => Level::Opportunistic,
         RouteTls::Required => Level::Encrypted,
         RouteTls::Verified => Level::Verified,

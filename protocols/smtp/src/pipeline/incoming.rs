@@ -141,6 +141,11 @@ pub(super) async fn virus(arrival: &Arrival<'_>) -> Result<(), Problem> {
     let clamd = found.as_ref().map(|found| (&arrival.smtp.config.clamd, found));
     match decision::decide(&Findings { clamd, ..Findings::default() }) {
         Decision::Take => Ok(()),
+        // Nobody's Junk takes what a user sends: until it can be looked at, it waits with who sends it.
+        Decision::Junk(_) if matches!(found, Some(Err(_))) => {
+            let text = "The message cannot be checked now; try again later".to_owned();
+            Err(Problem::Judged(Refusal { code: 451, status: "4.3.0", text }))
+        }
         Decision::Junk(why) => {
             let text = format!("The message cannot be sent: {why}");
             Err(Problem::Judged(Refusal { code: 550, status: "5.7.1", text }))

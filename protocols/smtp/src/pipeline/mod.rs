@@ -106,6 +106,9 @@ async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Proble
         delivery.junk(why);
     }
     delivery.head(ready.onward);
+    if let Some(login) = client.login.as_ref().filter(|login| saves(&smtp.config.save_sent, &login.name)) {
+        delivery.keep_sent(login.id);
+    }
     let store = |error| Problem::Store(error);
     delivery.write(Bytes::from([path, ready.fields, received].concat())).await.map_err(store)?;
     delivery.write(ready.header.clone()).await.map_err(store)?;
@@ -115,6 +118,11 @@ async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Proble
     }
     let notices = told(&arrival, &ready.header).await;
     delivery.commit_with(notices).await.map_err(store)
+}
+
+/// Whether an account is among those of the configuration.
+fn saves(accounts: &[String], name: &str) -> bool {
+    accounts.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(name))
 }
 
 /// How the message asks to be passed on.

@@ -19,3 +19,14 @@ mod tests;
 pub(crate) mod verdicts;
 
 pub use config::{Config, Wish};
+
+use std::net::IpAddr;
+
+use crate::dns::Dns;
+
+/// Whether a domain allows a host to send for it (SPF).
+pub async fn allows(dns: &Dns, domain: &str, host: IpAddr) -> bool {
+    let sender = format!("postmaster@{domain}");
+    let question = spf::Question { client: host, helo: domain, sender: &sender, receiver: domain };
+    spf::check(dns, &question).await == spf::Outcome::Pass
+}

@@ -31,7 +31,12 @@ impl Client {
 
     /// A client that greeted, began TLS, greeted again, and is logged in as alice.
     pub(crate) async fn logged_in(world: &World) -> Client {
-        let mut client = Client::connect(world, "submission").await;
+        Client::logged_in_with(world, "").await
+    }
+
+    /// The same with a configuration.
+    pub(crate) async fn logged_in_with(world: &World, config: &str) -> Client {
+        let mut client = Client::connect_with(world, "submission", config).await;
         client.start_tls().await;
         client
             .dialog(&[("EHLO client.example", "250-"), ("AUTH PLAIN AGFsaWNlAHNlY3JldC1vZi1hbGljZQ==", "235 2.7.0 ")])

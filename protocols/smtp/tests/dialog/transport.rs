@@ -137,3 +137,20 @@ async fn nothing_follows_data_before_it_is_asked_for() {
     assert_eq!(client.ended().await, protocol::Closed::Abuse);
     assert!(world.mail("alice").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_copy_of_what_is_sent_is_kept_for_who_keeps_none() {
+    let world = World::new().await;
+    let mut client = Client::logged_in_with(&world, "save_sent = [\"alice\"]").await;
+    client
+        .dialog(&[
+            ("MAIL FROM:<alice@example.org>", "250 2.1.0 "),
+            ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+            ("RCPT TO:<x@elsewhere.example>", "250 2.1.5 "),
+            ("DATA", "354 "),
+            ("Subject: hi\r\n\r\nhello\r\n.", "250 2.0.0 "),
+        ])
+        .await;
+    let sent = world.mail("alice").await;
+    assert_eq!((sent.len(), &sent), (1, &world.mail("bob").await));
+}
