@@ -156,7 +156,7 @@ async fn an_account_sends_to_so_many_in_an_hour(world: World) {
     let few = Terms { hourly: Some(3), ..terms() };
     send(&store, &["a@one.example", "b@one.example"], vec![], few).await.unwrap();
     let many = send(&store, &["c@one.example", "d@one.example"], vec![], few).await;
-    assert!(matches!(many, Err(Error::Denied(_))), "{many:?}");
+    assert!(matches!(many, Err(Error::TooMany(_))), "{many:?}");
     send(&store, &["c@one.example"], vec![], few).await.unwrap();
     assert!(send(&store, &["d@one.example"], vec![], few).await.is_err());
     world.tamper("UPDATE sending SET hour = hour - 2").await;

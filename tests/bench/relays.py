@@ -26,6 +26,7 @@ servers = ["{RESOLVER}:53"]
 [smtp.outbound]
 port = {port}
 connections = {CONNECTIONS}
+dane = "off"
 hourly = 0
 
 [auth]

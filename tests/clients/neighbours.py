@@ -272,7 +272,7 @@ def insecure():
 
 def neighbour(dns, port, host, address, domain, *users, outbound="", more=""):
     """A daemon for a domain, which finds others by `dns`."""
-    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\nport = {port}\nhourly = 0\n{outbound}\n'
+    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\ndane = "off"\nport = {port}\nhourly = 0\n{outbound}\n'
                     f'[auth]\ncleartext = "loopback"\n{more}', hostname=host, mail=(address, port)).start()
     daemon.cli("domain", "add", domain)
     for user in users:

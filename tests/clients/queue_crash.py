@@ -197,7 +197,7 @@ def main():
     sink = Sink(SINK, port, plan, lambda step, argument: chance.uniform(0, 0.02), killer.hear)
     dns = Dns(["a.test. MX 10 mx.a.test.", f"mx.a.test. A {SINK}", "sink.test. MX 10 mx.sink.test.",
                f"mx.sink.test. A {SINK}"])
-    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\nport = {port}\nretry_least = 1\n'
+    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\ndane = "off"\nport = {port}\nretry_least = 1\n'
                     'retry_most = 1\nrest_most = 1\nwarning = 0\nhourly = 0\n[auth]\ncleartext = "loopback"\n',
                     hostname="mx.a.test").start()
     daemon.cli("domain", "add", "a.test")

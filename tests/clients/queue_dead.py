@@ -180,7 +180,7 @@ def main():
     records = [record for name, address in HOSTS.items()
                for record in (f"{name}.test. MX 10 mx.{name}.test.", f"mx.{name}.test. A {address}")]
     dns = Dns(["a.test. MX 10 mx.a.test.", "mx.a.test. A 127.0.0.30", *records])
-    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\nport = {port}\n'
+    daemon = Daemon(f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\ndane = "off"\nport = {port}\n'
                     f'retry_least = {LEAST}\nretry_most = {MOST}\nrest_most = {REST}\nlifetime = {LIFETIME}\n'
                     f'notification_lifetime = {NOTIFICATION}\nwarning = {WARNING}\n[auth]\ncleartext = "loopback"\n',
                     hostname="mx.a.test").start()

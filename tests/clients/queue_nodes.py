@@ -195,7 +195,7 @@ def main():
     sink = Sink(SINK, port, plan, delay)
     dns = Dns(["a.test. MX 10 mx.a.test.", f"mx.a.test. A {SINK}", "sink.test. MX 10 mx.sink.test.",
                f"mx.sink.test. A {SINK}", "dead.test. MX 10 mx.dead.test.", f"mx.dead.test. A {DEAD}"])
-    settings = (f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\nport = {port}\nretry_least = 1\n'
+    settings = (f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\ndane = "off"\nport = {port}\nretry_least = 1\n'
                 f'retry_most = 1\nrest_most = 1\nwarning = {WARNING}\nhourly = 0\n'
                 f'per_destination = {EACH}\n[auth]\ncleartext = "loopback"\n')
     one, two = (Daemon(f'node = "n{number}"\n{settings}', store=store, hostname=f"mx{number}.a.test").start()

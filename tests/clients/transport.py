@@ -42,7 +42,7 @@ def main():
     port, = free_ports(1)
     dns = Dns(["a.test. MX 10 mx.a.test.", f"mx.a.test. A {A}", "b.test. MX 10 dead.b.test.", "b.test. MX 20 mx.b.test.",
                f"dead.b.test. A {DEAD}", f"mx.b.test. A {B}", "dead.test. MX 10 dead.b.test.", "null.test. MX 0 ."])
-    outbound = (f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\nport = {port}\nretry_least = 1\nretry_most = 2\n'
+    outbound = (f'[smtp.dns]\nservers = ["127.0.0.1:{dns.port}"]\n[smtp.outbound]\ndane = "off"\nport = {port}\nretry_least = 1\nretry_most = 2\n'
                 'rest_most = 2\nlifetime = 12\nwarning = 3\n[auth]\ncleartext = "loopback"\n')
     a = Daemon(outbound, hostname="mx.a.test", mail=(A, port)).start()
     b = Daemon(outbound, hostname="mx.b.test", mail=(B, port)).start()

@@ -148,6 +148,12 @@ impl Dns {
         if values.is_empty() { Err(Nothing::Data) } else { Ok(values) }
     }
 
+    /// Whether the servers say anything at all when they are asked about a zone.
+    pub(crate) async fn is_answering(&self, zone: Name) -> bool {
+        let asked = timeout(QUESTION, self.resolver.lookup(zone, RecordType::SOA)).await;
+        matches!(asked, Ok(Ok(_) | Err(NetError::Dns(_))))
+    }
+
     async fn ask<T>(&self, question: impl Future<Output = Result<T, NetError>>) -> Result<T, Nothing> {
         match timeout(QUESTION, question).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -2,9 +2,9 @@
 //! (RFC 2033).
 //!
 //! [`codec`] and [`scan`] turn octets into commands and content, [`commands`] says what is legal where, the session
-//! keeps the state and the one loop, `ops` does the work, [`reply`] knows the codes. A message that has come goes through
-//! `pipeline`, which asks [`trust`] whom it is from and [`filters`] what they think of it; [`outbound`] sends what the
-//! queue holds.
+//! keeps the state and the one loop, `ops` does the work, [`reply`] knows the codes. A message that has come goes
+//! through `pipeline`, which asks [`trust`] whom it is from and [`filters`] what they think of it; [`outbound`] sends
+//! what the queue holds.
 
 pub mod codec;
 pub mod commands;

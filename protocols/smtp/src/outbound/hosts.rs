@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::policy::Wish;
+use super::secure_dns::SecureDns;
 use super::trouble::Trouble;
 use super::{Outbound, chance};
 use crate::dns::Nothing;
@@ -28,17 +28,15 @@ pub(super) enum Host {
 }
 
 /// The hosts of a domain, or of an address literal.
-pub(super) async fn hosts(outbound: &Outbound, domain: &str, wish: Wish) -> Result<Hosts, Trouble> {
+pub(super) async fn hosts(outbound: &Outbound, domain: &str, secure: Option<&SecureDns>) -> Result<Hosts, Trouble> {
     if let Some(literal) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let address = literal.strip_prefix("ipv6:").unwrap_or(literal).parse();
         let address = address.map_err(|_| Trouble::lasting("5.1.2", format!("{domain} is no address of a host")))?;
         return Ok(Hosts { hosts: vec![Host::Address(address)], is_proven: true, expanded: domain.to_owned() });
     }
-    let found = match outbound.secure.get() {
-        Some(secure) if !wish.is_careless() => {
-            secure.mx(domain).await.map(|mail| (mail.hosts, mail.secure, mail.domain))
-        }
-        _ => outbound.smtp.dns.mx(domain).await.map(|hosts| (hosts, false, domain.to_owned())),
+    let found = match secure {
+        Some(secure) => secure.mx(domain).await.map(|mail| (mail.hosts, mail.secure, mail.domain)),
+        None => outbound.smtp.dns.mx(domain).await.map(|hosts| (hosts, false, domain.to_owned())),
     };
     match found {
         Ok((found, is_proven, expanded)) => {

@@ -26,7 +26,7 @@ mod tls;
 mod trouble;
 mod window;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Shutdown;
@@ -34,6 +34,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use storage::Queue;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use config::{Config, Dane, Route, RouteTls};
 
@@ -44,9 +46,25 @@ use policies::Policies;
 use presence::Presence;
 use secure_dns::SecureDns;
 use tls::Clients;
+use trouble::Trouble;
 
+/// How often DNS servers are asked again that say nothing.
+const SILENT: Duration = Duration::from_secs(3);
+/// How long a message waits for them before its turn comes again.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the DNS servers are asked anew whether they pass signatures on.
 const PROBE: Duration = Duration::from_secs(300);
+
+/// Whether the DNS servers pass signatures on.
+#[derive(Clone)]
+enum Proof {
+    /// They have said nothing yet.
+    Unknown,
+    /// They do not, or nobody wants to know.
+    Absent,
+    /// They do.
+    There(Box<SecureDns>),
+}
 
 /// What all couriers share.
 pub(crate) struct Outbound {
@@ -55,8 +73,7 @@ pub(crate) struct Outbound {
     presence: Presence,
     clients: Clients,
     policies: Policies,
-    /// Set when the DNS servers are known to pass signatures on.
-    secure: OnceLock<SecureDns>,
+    proof: watch::Sender<Proof>,
     patience: Patience,
 }
 
@@ -73,7 +90,27 @@ impl Outbound {
             end: Duration::from_secs(config.end_timeout),
             stop,
         };
-        Outbound { smtp, queue, presence: Presence::new(), clients, policies, secure: OnceLock::new(), patience }
+        Outbound {
+            smtp,
+            queue,
+            presence: Presence::new(),
+            clients,
+            policies,
+            proof: watch::Sender::new(Proof::Unknown),
+            patience,
+        }
+    }
+
+    /// What proves the answers of DNS, where anything does. As long as nobody knows, nothing may be sent: it could go
+    /// to whom DANE would have kept it from.
+    async fn secure(&self) -> Result<Option<SecureDns>, Trouble> {
+        let mut proof = self.proof.subscribe();
+        let known = timeout(PATIENCE, proof.wait_for(|proof| !matches!(proof, Proof::Unknown))).await;
+        match known.ok().and_then(Result::ok).as_deref() {
+            Some(Proof::There(secure)) => Ok(Some((**secure).clone())),
+            Some(Proof::Absent) => Ok(None),
+            Some(Proof::Unknown) | None => Err(Trouble::passing("4.4.3", "the DNS servers do not answer".to_owned())),
+        }
     }
 
     /// Whether this server is stopping.
@@ -131,24 +168,38 @@ pub(crate) async fn run(smtp: Arc<Smtp>, mut stop: Shutdown) {
 /// Finds out whether the DNS servers pass signatures on, until they do: without them DANE can prove nothing.
 async fn prove(outbound: Arc<Outbound>, mut stop: Shutdown) {
     let config = &outbound.smtp.config;
+    let absent = || drop(outbound.proof.send_replace(Proof::Absent));
     if config.outbound.dane == Dane::Off {
-        return;
+        return absent();
     }
     let secure = match SecureDns::new(&config.dns) {
         Ok(secure) => secure,
-        Err(why) => return tracing::error!(why, "DANE is not used"),
+        Err(why) => {
+            tracing::error!(why, "DANE is not used");
+            return absent();
+        }
     };
     let mut told = false;
     loop {
+        let mut wait = SILENT;
         match secure.probe().await {
-            Ok(()) => return drop(outbound.secure.set(secure)),
-            Err(why) if !told => tracing::warn!(why, "DANE is not used as long as that is so"),
+            Ok(()) => {
+                tracing::info!("DANE is used: the DNS servers pass signatures on");
+                return drop(outbound.proof.send_replace(Proof::There(Box::new(secure))));
+            }
+            // Who says something else says no; who is silent may only have to start first.
+            Err(why) if outbound.smtp.dns.is_answering(secure.top()).await => {
+                if !told {
+                    tracing::warn!(why, "DANE is not used as long as that is so");
+                }
+                (told, wait) = (true, PROBE);
+                absent();
+            }
             Err(_) => {}
         }
-        told = true;
         tokio::select! {
             () = stop.requested() => return,
-            () = tokio::time::sleep(PROBE) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use super::config::{Route, RouteTls};
 use super::dane::Tlsa;
 use super::hosts::{self, Host, Hosts};
 use super::policy::{self, Case, Level, Plan, Wish};
+use super::secure_dns::SecureDns;
 use super::sts::Policy;
 use super::trouble::Trouble;
 use crate::dns::Nothing;
@@ -17,7 +18,7 @@ use crate::dns::Nothing;
 /// The way to a destination.
 pub(super) enum Way<'a> {
     /// By DNS.
-    Mx(Mx),
+    Mx(Box<Mx>),
     /// As configured, for messages with that wish.
     Fixed(&'a Route, Wish),
 }
@@ -26,6 +27,7 @@ pub(super) enum Way<'a> {
 pub(super) struct Mx {
     destination: String,
     hosts: Hosts,
+    secure: Option<SecureDns>,
     policy: Option<Arc<Policy>>,
     wish: Wish,
 }
@@ -44,12 +46,14 @@ pub(super) async fn way<'a>(outbound: &'a Outbound, destination: &str, wish: Wis
     if let Some(route) = config.route(destination) {
         return Ok(Way::Fixed(route, wish));
     }
-    let hosts = hosts::hosts(outbound, destination, wish).await?;
+    // Nobody asks for proofs where nothing depends on them.
+    let secure = if wish.is_careless() { None } else { outbound.secure().await? };
+    let hosts = hosts::hosts(outbound, destination, secure.as_ref()).await?;
     let policy = match destination.starts_with('[') || wish.is_careless() {
         true => None,
         false => outbound.policies.of(destination).await.map_err(|error| Trouble::ours("4.3.0", error.to_string()))?,
     };
-    Ok(Way::Mx(Mx { destination: destination.to_owned(), hosts, policy, wish }))
+    Ok(Way::Mx(Box::new(Mx { destination: destination.to_owned(), hosts, secure, policy, wish })))
 }
 
 impl Way<'_> {
@@ -77,9 +81,9 @@ impl Mx {
             Host::Address(address) => (format!("[{address}]"), vec![*address], Ok(None)),
             Host::Name(name) => {
                 let (addresses, bases) = self.addresses(outbound, name).await?;
-                let tlsa = match outbound.secure.get() {
-                    Some(secure) if !self.wish.is_careless() => secure.tlsa(&bases, port).await,
-                    _ => Ok(None),
+                let tlsa = match &self.secure {
+                    Some(secure) => secure.tlsa(&bases, port).await,
+                    None => Ok(None),
                 };
                 (name.clone(), addresses, tlsa)
             }
@@ -103,11 +107,9 @@ impl Mx {
 
     /// The addresses of a host, and the names at which TLSA records of it may stand.
     async fn addresses(&self, outbound: &Outbound, name: &str) -> Result<(Vec<IpAddr>, Vec<String>), Trouble> {
-        let found = match outbound.secure.get() {
-            Some(secure) if !self.wish.is_careless() => {
-                secure.addresses(name).await.map(|found| (found.found, found.bases))
-            }
-            _ => outbound.smtp.dns.addresses(name).await.map(|found| (found, Vec::new())),
+        let found = match &self.secure {
+            Some(secure) => secure.addresses(name).await.map(|found| (found.found, found.bases)),
+            None => outbound.smtp.dns.addresses(name).await.map(|found| (found, Vec::new())),
         };
         found.map_err(|nothing| match nothing {
             Nothing::Unknown(why) => {

@@ -77,6 +77,11 @@ impl SecureDns {
         Ok(SecureDns { handle, top })
     }
 
+    /// The zone of which the key is known beforehand.
+    pub(crate) fn top(&self) -> Name {
+        self.top.clone()
+    }
+
     /// Whether the servers pass signatures on. Where they do not, all signed zones look forged, and DANE is better off.
     ///
     /// # Errors
