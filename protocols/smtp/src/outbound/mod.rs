@@ -182,13 +182,15 @@ async fn prove(outbound: Arc<Outbound>, mut stop: Shutdown) {
     let mut told = false;
     loop {
         let mut wait = SILENT;
+        // Before the probe: who begins to answer within it may have missed a part of it.
+        let answering = outbound.smtp.dns.is_answering(secure.top()).await;
         match secure.probe().await {
             Ok(()) => {
                 tracing::info!("DANE is used: the DNS servers pass signatures on");
                 return drop(outbound.proof.send_replace(Proof::There(Box::new(secure))));
             }
             // Who says something else says no; who is silent may only have to start first.
-            Err(why) if outbound.smtp.dns.is_answering(secure.top()).await => {
+            Err(why) if answering => {
                 if !told {
                     tracing::warn!(why, "DANE is not used as long as that is so");
                 }
