@@ -213,7 +213,7 @@ def wishes(authority):
         "vouched": Case("REQUIRETLS to a host that promises it, with a certificate of the public roots", [
             Host(authority.issue(host_of("vouched")), offers=PROMISES)], 0, options=must),
         "unvouched": Case("REQUIRETLS to a host that promises it, with any certificate", [
-            Host(own, offers=PROMISES)], waits="4.7.5", options=must),
+            Host(own, offers=PROMISES)], back="5.7.10", options=must),
         "unpromising": Case("REQUIRETLS to a host that does not know it", [Host(own, right)], back="5.7.30",
                             options=must),
         "promised": Case("REQUIRETLS to a host that promises it in the clear alone", [
@@ -222,10 +222,10 @@ def wishes(authority):
         "unproven": Case("REQUIRETLS to a host that nothing proves", [
             Host(authority.issue(host_of("unproven", zone="plain.test")), offers=PROMISES)], back="5.7.10",
             options=must, zone="plain.test"),
-        "clear": Case("REQUIRETLS to a host without TLS", [Host(None, offers=PROMISES)], waits="4.7.4", options=must),
+        "clear": Case("REQUIRETLS to a host without TLS", [Host(None, offers=PROMISES)], back="5.7.10", options=must),
         "careless": Case("TLS-Required: No, and a wrong key", [Host(own, wrong)], 0, header=may),
         "carefree": Case("TLS-Required: No, and no TLS where a key is", [Host(None, right)], 0, tls=False, header=may),
         "excused": Case("TLS-Required: No, and no host of the policy", [Host(own, listed=False)], 0,
                         zone="plain.test", mode="enforce", header=may),
         "void": Case("TLS-Required: No beside REQUIRETLS, and a wrong key", [Host(own, wrong, PROMISES)],
-                     waits="4.7.5", options=must, header=may)}
+                     back="5.7.10", options=must, header=may)}

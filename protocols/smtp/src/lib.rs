@@ -79,6 +79,8 @@ fn build(table: toml::Table, services: Services) -> Result<Arc<dyn Protocol>, Co
     let config: Config = protocol::read_config(MODULE.name, table)?;
     config.check()?;
     let dns = Dns::new(&config.dns).map_err(|message| ConfigError { module: MODULE.name, message })?;
+    let wrong = |message| ConfigError { module: MODULE.name, message };
+    outbound::check(&config).map_err(wrong)?;
     let trusted = config.trust.networks().map_err(|message| ConfigError { module: MODULE.name, message })?;
     let (rspamd, clamd) = (&config.rspamd, &config.clamd);
     let filters = Filters {

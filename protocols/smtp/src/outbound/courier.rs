@@ -125,9 +125,18 @@ async fn visit(outbound: &Outbound, way: &Way<'_>, open: &mut Vec<Open>, report:
                     conversations += 1;
                     converse(outbound, client, &place, open, report).await;
                 }
-                Err(broken) => blame(open, Trouble::of(&place, &broken), report),
+                Err(broken) => blame(open, unsafe_to(&place, &broken, report.wish), report),
             }
         }
+    }
+}
+
+/// Why a host could not be talked to. Who requires TLS hears at once that it cannot be had (RFC 8689 §4.2.1).
+fn unsafe_to(place: &str, broken: &Broken, wish: Wish) -> Trouble {
+    let trouble = Trouble::of(place, broken);
+    match broken {
+        Broken::NoTls(_) | Broken::Handshake(_) if wish.required => Trouble::lasting("5.7.10", trouble.said),
+        _ => trouble,
     }
 }
 

@@ -26,6 +26,7 @@ mod tls;
 mod trouble;
 mod window;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,15 +127,41 @@ impl Outbound {
     }
 }
 
+/// Whether the files that the configuration names can be read.
+///
+/// # Errors
+/// A sentence that names the key.
+pub(crate) fn check(config: &crate::config::Config) -> Result<(), String> {
+    if let Some(path) = &config.outbound.roots {
+        let wrong = |why| format!("outbound.roots: {} cannot be read: {why}", path.display());
+        if certificates(path).map_err(wrong)?.is_empty() {
+            return Err(format!("outbound.roots: {} holds no certificate", path.display()));
+        }
+    }
+    if config.dns.trust_anchors.is_some() {
+        SecureDns::new(&config.dns).map_err(|why| format!("dns.trust_anchors: {why}"))?;
+    }
+    Ok(())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.map_err(|error| error.to_string())
+}
+
 /// The certificates that others are verified by.
 fn roots(config: &Config) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    match &config.roots {
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-        Some(path) => match CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-            Ok(certificates) => drop(roots.add_parsable_certificates(certificates)),
-            Err(error) => tracing::error!(path = %path.display(), %error, "nobody can be verified by these roots"),
-        },
+    let found = match &config.roots {
+        None => Ok(rustls_native_certs::load_native_certs().certs),
+        Some(path) => certificates(path),
+    };
+    match found {
+        Ok(found) => drop(roots.add_parsable_certificates(found)),
+        Err(why) => tracing::error!(why, "the certificates that others are verified by cannot be read"),
+    }
+    if roots.is_empty() {
+        tracing::warn!("no certificates to verify other servers by: what needs that is not sent");
     }
     roots
 }

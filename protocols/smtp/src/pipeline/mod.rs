@@ -8,7 +8,7 @@ mod submission;
 
 use auth::{Delivery, Envelope, Peer};
 use bytes::Bytes;
-use storage::{Body, Delivered, Manner, Timestamp};
+use storage::{Body, Delivered, Error, Manner, Timestamp};
 use time::OffsetDateTime;
 
 use crate::Smtp;
@@ -117,7 +117,12 @@ async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Proble
         delivery.write(piece).await.map_err(store)?;
     }
     let notices = told(&arrival, &ready.header).await;
-    delivery.commit_with(notices).await.map_err(store)
+    let taken = delivery.commit_with(notices).await;
+    if let (Err(Error::TooMany(_)), Some(login)) = (&taken, &client.login) {
+        // Perhaps its password is in other hands.
+        tracing::warn!(account = login.name, trace = %mail.trace, "an account sends more than it may in an hour");
+    }
+    taken.map_err(store)
 }
 
 /// Whether an account is among those of the configuration.
