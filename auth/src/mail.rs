@@ -224,12 +224,11 @@ impl Authority {
         let found = self.store.resolve(&local, domain).await.map_err(Refused::Unavailable)?;
         let mut found = found.ok_or(Refused::Elsewhere)?;
         let mut forwarder = None;
-        if found.is_empty() || !found.onward.is_empty() {
+        let rewritten = Srs::is_rewritten(&local);
+        if rewritten || !found.onward.is_empty() {
             let srs = self.srs.get_or_try_init(|| secret(&self.store)).await.map_err(Refused::Unavailable)?;
-            if found.is_empty()
-                && let Some(sender) = srs.original(&local, Timestamp::now().0)
-            {
-                // A message that was forwarded comes back.
+            if rewritten && let Some(sender) = srs.original(&local, Timestamp::now().0) {
+                // A message that was forwarded comes back: not to who has all that nobody else has.
                 found = self.found(sender).await?;
             }
             forwarder = Some(Forwarder { srs: srs.clone(), domain: domain.to_owned() });

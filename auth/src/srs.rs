@@ -25,6 +25,11 @@ impl Srs {
         Srs { key }
     }
 
+    /// Whether a local part looks like one that somebody has rewritten.
+    pub(crate) fn is_rewritten(local: &str) -> bool {
+        tagged(local).is_some()
+    }
+
     /// The sender that leads back to `sender` by way of `domain`; `now` is in milliseconds since the Unix epoch.
     pub(crate) fn rewrite(&self, sender: &str, domain: &str, now: i64) -> Option<String> {
         let (local, host) = sender.rsplit_once('@')?;
