@@ -126,7 +126,7 @@ impl Dns {
                 Err(_) => {}
             }
         }
-        if found.is_empty() { Err(nothing) } else { Ok(found) }
+        if found.is_empty() { Err(nothing) } else { Ok(balanced(found)) }
     }
 
     /// The values of the records of that type at a name, as they are written in a zone file; TXT without quotes.
@@ -166,6 +166,21 @@ impl Dns {
             }),
             Err(_) => Err(Nothing::Unknown("no answer in time".into())),
         }
+    }
+}
+
+/// The addresses of both kinds in turn, each kind in its order: many of one that lead nowhere do not keep anybody from
+/// those of the other.
+pub(crate) fn balanced(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (six, four): (Vec<IpAddr>, Vec<IpAddr>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let (mut six, mut four) = (six.into_iter(), four.into_iter());
+    let mut balanced = Vec::new();
+    loop {
+        let pair = [six.next(), four.next()];
+        if pair == [None, None] {
+            return balanced;
+        }
+        balanced.extend(pair.into_iter().flatten());
     }
 }
 
@@ -260,4 +275,17 @@ fn raw_name(text: &str) -> Result<Name, Nothing> {
 fn text(name: &Name) -> Option<String> {
     let labels: Option<Vec<&str>> = name.iter().map(|label| std::str::from_utf8(label).ok()).collect();
     labels.filter(|labels| !labels.iter().any(|label| label.contains('.'))).map(|labels| labels.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_addresses_have_their_turn() {
+        let list = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let found = balanced(list(&["::1", "::2", "::3", "192.0.2.1"]));
+        assert_eq!(found, list(&["::1", "192.0.2.1", "::2", "::3"]));
+        assert_eq!(balanced(list(&["192.0.2.2", "192.0.2.1"])), list(&["192.0.2.2", "192.0.2.1"]));
+    }
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::dane::Tlsa;
 use super::scrub::Scrubbed;
-use crate::dns::{Config, Nothing, QUESTION, name, no_roots, servers};
+use crate::dns::{Config, Nothing, QUESTION, balanced, name, no_roots, servers};
 
 /// How many aliases are followed.
 const ALIASES: usize = 8;
@@ -139,7 +139,7 @@ impl SecureDns {
                 Err(_) => {}
             }
         }
-        if found.is_empty() { Err(nothing) } else { Ok(Addresses { found, bases }) }
+        if found.is_empty() { Err(nothing) } else { Ok(Addresses { found: balanced(found), bases }) }
     }
 
     /// The proven TLSA records for a host, by the names at which they may stand, and the one at which they do: the base
