@@ -1,6 +1,7 @@
 //! Who mail may be delivered to, here and elsewhere.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use storage::{Manner, Notice, Onward, Queue, Resolved, Seen, Store, Target, Terms, Timestamp, TlsPolicy};
 
@@ -12,6 +13,9 @@ pub use storage::Delivery;
 
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
 const ADDRESS_MAX: usize = 254;
+
+/// How often a sender may have been rewritten here, where mail went round.
+const REWRITTEN: usize = 8;
 
 /// An address that mail may be delivered to, with what stands behind it. Only [`Authority`] makes one.
 #[derive(Clone)]
@@ -229,7 +233,7 @@ impl Authority {
             let srs = self.srs.get_or_try_init(|| secret(&self.store)).await.map_err(Refused::Unavailable)?;
             if rewritten && let Some(sender) = srs.original(&local, Timestamp::now().0) {
                 // A message that was forwarded comes back: not to who has all that nobody else has.
-                found = self.found(sender).await?;
+                found = self.found(srs, sender).await?;
             }
             forwarder = Some(Forwarder { srs: srs.clone(), domain: domain.to_owned() });
         }
@@ -245,13 +249,19 @@ impl Authority {
         Ok(Recipient { address: address.to_owned(), targets, onward, forwarder })
     }
 
-    /// What a sender that was rewritten stood for: it may even be one of ours.
-    async fn found(&self, sender: String) -> Result<Resolved, Refused> {
-        let Some((local, domain)) = sender.rsplit_once('@') else { return Ok(Resolved::default()) };
-        match self.store.resolve(local, domain).await.map_err(Refused::Unavailable)? {
-            Some(found) => Ok(found),
-            None => Ok(Resolved { onward: [sender].into(), ..Resolved::default() }),
+    /// What a sender that was rewritten stood for: it may be one of ours, or one that we had rewritten before.
+    async fn found(&self, srs: &Srs, mut sender: String) -> Result<Resolved, Refused> {
+        for _ in 0..REWRITTEN {
+            let Some((local, domain)) = sender.rsplit_once('@') else { break };
+            let Some(found) = self.store.resolve(local, domain).await.map_err(Refused::Unavailable)? else {
+                return Ok(Resolved { onward: [sender].into(), ..Resolved::default() });
+            };
+            match srs.original(local, Timestamp::now().0) {
+                Some(before) => sender = before,
+                None => return Ok(found),
+            }
         }
+        Ok(Resolved::default())
     }
 
     /// Begins to deliver a message to recipients that were looked up.
@@ -260,8 +270,9 @@ impl Authority {
         let (mut to, mut onward, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (recipient, notice) in recipients {
             let Recipient { address: given, targets, onward: addresses, forwarder } = recipient;
+            let here = targets.len();
             to.extend(targets);
-            let alone = addresses.len() == 1;
+            let alone = addresses.len() == 1 && here == 0;
             for Address { address, destination } in addresses {
                 if !known.insert(address.to_lowercase()) {
                     continue;
@@ -286,12 +297,23 @@ impl Authority {
 
 impl Address {
     fn read(address: &str) -> Result<Self, Refused> {
-        let (_, domain) = address.rsplit_once('@').ok_or(Refused::Invalid)?;
+        let (local, domain) = address.rsplit_once('@').ok_or(Refused::Invalid)?;
+        // It is said to other servers as it stands here: nothing in it may end the path, or the line.
+        let quoted = local.starts_with('"') && local.ends_with('"') && local.len() > 2;
+        let plain = |letter: char| quoted || !" \"(),:;<>@[\\]".contains(letter);
+        if local.is_empty() || local.chars().any(|letter| letter.is_control() || !plain(letter)) {
+            return Err(Refused::Invalid);
+        }
         let destination = match domain.starts_with('[') {
             true => domain.to_ascii_lowercase(),
             false => idna::domain_to_ascii(domain).map_err(|_| Refused::Invalid)?.to_ascii_lowercase(),
         };
-        if destination.is_empty() {
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let literal = destination.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address_of = |text: &str| text.strip_prefix("ipv6:").unwrap_or(text).parse::<IpAddr>().is_ok();
+        if !literal.map_or_else(|| destination.split('.').all(label), address_of) {
             return Err(Refused::Invalid);
         }
         Ok(Address { address: address.to_owned(), destination })
@@ -347,6 +369,29 @@ fn unquote(local: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn addresses_of_other_servers_are_fit_for_a_command() {
+        for address in
+            ["a@b.example", "a.b+c@b_c.example", "\"a b\"@b.example", "a@[192.0.2.1]", "a@b\u{fc}cher.example"]
+        {
+            assert!(super::is_address(address), "{address}");
+        }
+        for address in [
+            "x y@b.example",
+            "x@b .example",
+            "x>@b.example",
+            "x@b..example",
+            "x@y@b.example",
+            "x@b\r\nc",
+            "x\n@b",
+            "@b",
+            "x@",
+            "x",
+        ] {
+            assert!(!super::is_address(address), "{address:?}");
+        }
+    }
+
     #[test]
     fn quoted_local_parts_are_read() {
         assert_eq!(super::unquote(r#""a\"b c""#), "a\"b c");

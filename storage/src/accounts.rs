@@ -106,7 +106,13 @@ fn check_name(name: &str) -> Result<(), Error> {
     }
 }
 
-/// A name, domain or address in the form it is compared in.
+/// A domain in the form it is compared in: small letters, and ASCII where it is an international one (RFC 5890
+/// §2.3.2.1), since mail may come to either.
+pub fn ascii_domain(domain: &str) -> String {
+    idna::domain_to_ascii(domain).unwrap_or_else(|_| lower(domain))
+}
+
+/// A name or address in the form it is compared in.
 pub(crate) fn lower(text: &str) -> String {
     text.trim().to_lowercase()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::accounts::{account_by_name, existing, lower};
+use crate::accounts::{account_by_name, ascii_domain, existing, lower};
 use crate::db::{Deed, Read, SYSTEM, params};
 use crate::dkim::{self, NewDkimKey};
 use crate::{Actor, Error, Store, Timestamp};
@@ -35,7 +35,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] for an address that is not in a local domain, or an account there is not.
     pub async fn set_alias(&self, actor: &Actor, address: &str, targets: Vec<String>) -> Result<(), Error> {
-        let (actor, address) = (actor.clone(), lower(address));
+        let (actor, address) = (actor.clone(), known_as(address));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
@@ -73,7 +73,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] when there is none.
     pub async fn remove_alias(&self, actor: &Actor, address: &str) -> Result<(), Error> {
-        let (actor, address) = (actor.clone(), lower(address));
+        let (actor, address) = (actor.clone(), known_as(address));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     /// [`Error::Exists`]; [`Error::Invalid`] when it is not a domain's name.
     pub async fn add_domain(&self, actor: &Actor, domain: &str, keys: Vec<NewDkimKey>) -> Result<(), Error> {
-        let (actor, domain) = (actor.clone(), lower(domain));
+        let (actor, domain) = (actor.clone(), ascii_domain(domain));
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] when it is not a local one.
     pub async fn remove_domain(&self, actor: &Actor, domain: &str) -> Result<(), Error> {
-        let (actor, domain) = (actor.clone(), lower(domain));
+        let (actor, domain) = (actor.clone(), ascii_domain(domain));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
@@ -154,7 +154,7 @@ impl Store {
     /// # Errors
     /// When the store fails; [`Error::Invalid`] when aliases go round in circles.
     pub async fn resolve(&self, local: &str, domain: &str) -> Result<Option<Resolved>, Error> {
-        let (local, domain) = (lower(local), lower(domain));
+        let (local, domain) = (lower(local), ascii_domain(domain));
         self.db()
             .read(move |tx| {
                 if !is_local(tx, &domain)? {
@@ -211,11 +211,21 @@ fn alias(tx: &Read<'_>, address: &str, found: &mut Resolved, open: &mut Vec<(Str
     for (account, onward) in &targets {
         match onward.rsplit_once('@') {
             None => drop(found.accounts.insert(*account)),
-            Some((local, domain)) if is_local(tx, &lower(domain))? => open.push((lower(local), lower(domain))),
+            Some((local, domain)) if is_local(tx, &ascii_domain(domain))? => {
+                open.push((lower(local), ascii_domain(domain)));
+            }
             Some(_) => drop(found.onward.insert(onward.clone())),
         }
     }
     Ok(!targets.is_empty())
+}
+
+/// An address in the form it is compared in.
+fn known_as(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{}@{}", lower(local), ascii_domain(domain)),
+        None => lower(address),
+    }
 }
 
 fn is_local(tx: &Read<'_>, domain: &str) -> Result<bool, Error> {

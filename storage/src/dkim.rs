@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::accounts::lower;
+use crate::accounts::ascii_domain;
 use crate::db::{Deed, Read, Row, SYSTEM, Tx, params};
 use crate::{Actor, Error, Store, Timestamp};
 
@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn dkim_keys(&self, domain: &str) -> Result<Vec<DkimKey>, Error> {
-        let domain = lower(domain);
+        let domain = ascii_domain(domain);
         self.db().look(move |tx| keys(tx, &domain)).await
     }
 
@@ -77,7 +77,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`] when the domain is not a local one or has others that wait; [`Error::Exists`].
     pub async fn add_dkim_keys(&self, actor: &Actor, domain: &str, new: Vec<NewDkimKey>) -> Result<(), Error> {
-        let (actor, domain) = (actor.clone(), lower(domain));
+        let (actor, domain) = (actor.clone(), ascii_domain(domain));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn use_next_dkim_keys(&self, actor: &Actor, domain: &str) -> Result<bool, Error> {
-        let (actor, domain) = (actor.clone(), lower(domain));
+        let (actor, domain) = (actor.clone(), ascii_domain(domain));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;
@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn forget_dkim_keys(&self, actor: &Actor, domain: &str, before: Timestamp) -> Result<usize, Error> {
-        let (actor, domain) = (actor.clone(), lower(domain));
+        let (actor, domain) = (actor.clone(), ascii_domain(domain));
         self.db()
             .write(move |tx| {
                 tx.lock(SYSTEM)?;

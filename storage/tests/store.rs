@@ -314,6 +314,10 @@ async fn addresses_find_their_accounts(world: World) {
     store.set_alias(&actor(), "two@example.org", vec!["one@example.org".into()]).await.unwrap();
     assert!(store.resolve("one", "example.org").await.is_err(), "round in circles");
     assert_eq!(found("alice", "elsewhere.example").await, None);
+    store.add_domain(&actor(), "b\u{fc}cher.example", Vec::new()).await.unwrap();
+    assert_eq!(found("alice", "xn--bcher-kva.example").await, Some(1), "both forms are one");
+    assert_eq!(found("alice", "B\u{dc}CHER.example").await, Some(1), "both forms are one");
+    assert!(store.add_domain(&actor(), "xn--bcher-kva.example", Vec::new()).await.is_err());
     assert!(store.set_alias(&actor(), "x@elsewhere.example", vec!["bob".into()]).await.is_err());
 }
 

@@ -50,7 +50,7 @@ async fn new_keys() -> Result<Vec<NewDkimKey>, String> {
 /// The records of a domain of this server. Those of its first start have no keys yet.
 async fn records(context: &Context<'_>, name: &str) -> Result<Vec<Record>, String> {
     let store = context.store;
-    let name = name.to_lowercase();
+    let name = storage::ascii_domain(name);
     if !store.domains().await.map_err(|error| said(&error))?.contains(&name) {
         return Err(format!("{name} is not a domain of this server; `wharfinger domain add {name}` makes it one"));
     }
@@ -88,8 +88,13 @@ async fn check(context: &Context<'_>, name: &str) -> Result<String, String> {
     let records = records(context, name).await?;
     let dns = Dns::new(&published::smtp_config(&context.config)?.dns)?;
     let (mut text, mut rows, mut wrong) = (String::new(), Vec::new(), 0);
-    for record in &records {
-        let found = found(&dns, record, &context.config.hostname).await;
+    let mut asked = Vec::new();
+    for record in records.clone() {
+        let (dns, host) = (dns.clone(), context.config.hostname.clone());
+        asked.push(tokio::spawn(async move { found(&dns, &record, &host).await }));
+    }
+    for (record, found) in records.iter().zip(asked) {
+        let found = found.await.map_err(|error| error.to_string())?;
         let (word, more) = match &found {
             Found::Same => ("ok", String::new()),
             Found::Other(value) => ("other", format!("; found: {value}")),
@@ -127,16 +132,22 @@ async fn found(dns: &Dns, record: &Record, host: &str) -> Found {
     // Several things stand at one name; each of these begins with its own word.
     let kind = record.value.split([';', ' ']).next().unwrap_or_default();
     let of_kind = |value: &&String| record.kind != "TXT" || value.starts_with(kind);
-    if kind == "v=spf1" && allowed(dns, &record.name, host).await {
-        return Found::Same;
-    }
     let others: Vec<String> = values.iter().filter(of_kind).cloned().collect();
     let same = |value: &String| match record.kind {
         // What they ask for is the owner's to decide.
         "TXT" if ["v=DMARC1", "v=TLSRPTv1"].contains(&kind) => value.starts_with(kind),
         "MX" => value.split(' ').nth(1) == record.value.split(' ').nth(1),
+        // A key in another case is another key.
+        "TXT" => *value == record.value,
         _ => value.eq_ignore_ascii_case(&record.value),
     };
+    // Of these there may be one alone: with several, nobody heeds any (RFC 7208 §4.5, RFC 7489 §6.6.3).
+    if others.len() > 1 && ["v=spf1", "v=DMARC1", "v=STSv1", "v=TLSRPTv1"].contains(&kind) {
+        return Found::Other(format!("{} records where one may be: {}", others.len(), others.join(", ")));
+    }
+    if kind == "v=spf1" && allowed(dns, &record.name, host).await {
+        return Found::Same;
+    }
     if others.iter().any(same) {
         Found::Same
     } else if others.is_empty() {

@@ -22,14 +22,14 @@ pub struct Reply {
     pub text: Cow<'static, str>,
     /// Set when the server closes behind it.
     pub close: Option<Closed>,
-    /// How often it is said: LMTP answers a message once for each recipient (RFC 2033 §4.2).
-    pub times: usize,
+    /// What is said behind it: LMTP answers a message once for each recipient (RFC 2033 §4.2).
+    pub also: Vec<(u16, Cow<'static, str>)>,
 }
 
 impl Reply {
     /// A reply that the session goes on after.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Reply { code, text: text.into(), close: None, times: 1 }
+        Reply { code, text: text.into(), close: None, also: Vec::new() }
     }
 
     /// The same reply, as the last one.
@@ -55,11 +55,12 @@ impl Reply {
 
     /// Appends it as it goes over the wire (RFC 5321 §4.2.1).
     pub fn write(&self, out: &mut Vec<u8>) {
-        for _ in 0..self.times {
-            let mut lines = self.text.split('\n').peekable();
+        let also = self.also.iter().map(|(code, text)| (*code, text));
+        for (code, text) in std::iter::once((self.code, &self.text)).chain(also) {
+            let mut lines = text.split('\n').peekable();
             while let Some(line) = lines.next() {
                 let sign = if lines.peek().is_some() { '-' } else { ' ' };
-                out.extend_from_slice(format!("{}{sign}{line}\r\n", self.code).as_bytes());
+                out.extend_from_slice(format!("{code}{sign}{line}\r\n").as_bytes());
             }
         }
     }
@@ -207,7 +208,9 @@ impl From<&Problem> for Reply {
             Problem::Header(most) => {
                 Reply::new(552, format!("5.3.4 The header of the message is longer than {most} bytes"))
             }
-            Problem::Authors => Reply::new(550, "5.6.0 The message has several From fields; one is allowed"),
+            Problem::Authors => {
+                Reply::new(550, "5.6.0 The message has several authors where one may be: fields, or addresses")
+            }
             Problem::Author(address) => {
                 let address: String = address.chars().filter(|char| !char.is_control()).take(254).collect();
                 Reply::new(550, format!("5.7.1 From is {address}, not an address of your own"))

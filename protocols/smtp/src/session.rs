@@ -55,8 +55,8 @@ pub(crate) struct Transaction {
     pub(crate) manner: Manner,
     /// Whom it is for, and what the sender wants to hear about that.
     pub(crate) to: Vec<(Recipient, Notice)>,
-    /// How many recipients were taken: one that was named twice counts twice.
-    pub(crate) taken: usize,
+    /// The recipients that were taken, by their places in `to`: one that was named twice is there twice.
+    pub(crate) taken: Vec<usize>,
 }
 
 impl State {

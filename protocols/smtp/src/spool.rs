@@ -14,6 +14,7 @@ use storage::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::trust::body::{BodyHasher, BodyHashes};
+use crate::trust::fields::{Field, lines};
 
 /// The longest header, with the empty line.
 pub(crate) const HEADER: usize = 1 << 20;
@@ -51,6 +52,8 @@ pub(crate) struct Spooled {
     pub(crate) header: Bytes,
     /// The hashes of the body.
     pub(crate) hashes: BodyHashes,
+    /// What of the body came before the rest.
+    first: Bytes,
     body: Arc<Body>,
     /// Whether the body is ASCII alone.
     pub(crate) ascii: bool,
@@ -141,6 +144,7 @@ impl Spool {
         Ok(Spooled {
             header: self.header.freeze(),
             hashes: self.hasher.finish(),
+            first: Bytes::new(),
             body: Arc::new(body),
             ascii: self.ascii,
             len: self.len,
@@ -151,7 +155,29 @@ impl Spool {
 impl Spooled {
     /// The body from its start.
     pub(crate) fn body(&self) -> BodyReader {
-        BodyReader { body: self.body.clone(), at: 0 }
+        BodyReader { first: self.first.clone(), body: self.body.clone(), at: 0 }
+    }
+
+    /// The message with a header of nothing but fields: at the first line that is none begins the body, as everybody
+    /// would show it.
+    pub(crate) async fn with_fields_alone(self) -> Result<Spooled, Error> {
+        let fields = lines(&self.header).take_while(|line| Field::parse(line).is_some());
+        let end = fields.map(<[u8]>::len).sum();
+        if self.header[end..] == *b"\r\n" {
+            return Ok(self);
+        }
+        let Spooled { mut header, body, ascii, .. } = self;
+        let first = header.split_off(end);
+        let len = self.len + 2;
+        let ascii = ascii && first.is_ascii();
+        let header = Bytes::from([&header[..], b"\r\n"].concat());
+        let mut whole = Spooled { header, hashes: self.hashes, first, body, ascii, len };
+        let (mut hasher, mut reader) = (BodyHasher::new(), whole.body());
+        while let Some(piece) = reader.next().await? {
+            hasher.push(&piece);
+        }
+        whole.hashes = hasher.finish();
+        Ok(whole)
     }
 
     /// The whole message from its start, as it came.
@@ -162,6 +188,7 @@ impl Spooled {
 
 /// Reads a body, piece by piece.
 pub(crate) struct BodyReader {
+    first: Bytes,
     body: Arc<Body>,
     /// The next piece in memory, or the offset in the file.
     at: u64,
@@ -170,6 +197,9 @@ pub(crate) struct BodyReader {
 impl BodyReader {
     /// The next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if !self.first.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.first)));
+        }
         let at = self.at;
         match &*self.body {
             Body::Memory(pieces) => {

@@ -38,7 +38,8 @@ pub(crate) async fn mail(
         return Ok((State::Greeted(client), refused));
     }
     let manner = manner(parameters);
-    let mail = Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new(), taken: 0 };
+    let mail =
+        Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new(), taken: Vec::new() };
     Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
 }
 
@@ -55,10 +56,12 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, p
                 if let Some(refused) = gate::refusal(smtp, wire, &mut client, &mail, &recipient).await {
                     return Ok((State::Mail(client, mail), refused));
                 }
-                mail.taken += 1;
-                if !mail.to.iter().any(|(known, _)| known.address() == recipient.address()) {
+                let known = mail.to.iter().position(|(known, _)| known.address() == recipient.address());
+                let place = known.unwrap_or(mail.to.len());
+                if known.is_none() {
                     mail.to.push((recipient, notice(parameters)));
                 }
+                mail.taken.push(place);
                 Reply::new(250, "2.1.5 Ok")
             }
             Err(refused) => reply::refused_recipient(&refused),

@@ -5,13 +5,14 @@ use std::time::Duration;
 use auth::{Authority, Peer, Principal};
 use bytes::Bytes;
 use protocol::{Closed, Progress, ReadError, Wire};
+use storage::{Delivered, Error};
 
 use crate::Smtp;
 use crate::ops::{Outcome, out_of_sequence};
 use crate::pipeline;
 use crate::reply::{Problem, Reply};
 use crate::scan::{Framing, Hops, Scanner};
-use crate::session::{Client, State, Transaction, is_lmtp};
+use crate::session::{Client, State, Transaction};
 use crate::spool::{Failed, HEADER, Spool};
 
 /// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
@@ -33,7 +34,7 @@ pub(crate) async fn data(smtp: &Smtp, wire: &mut Wire, state: State) -> Outcome 
     Reply::new(354, "End data with <CR><LF>.<CR><LF>").write(&mut wire.out);
     wire.flush().await?;
     let ended = intake.read_to_end(wire).await?;
-    let reply = Reply { times: times(wire, &mail), ..intake.finish(smtp, &client, &mail).await };
+    let reply = intake.finish(smtp, &client, &mail).await;
     let reply = if ended { reply } else { reply.closing(Closed::Abuse) };
     Ok((State::Mail(client, mail).reset(), reply))
 }
@@ -58,16 +59,11 @@ pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, 
     intake.read_counted(wire, size).await?;
     if last || intake.content.is_err() {
         // After a failure the rest of the chunks finds no transaction, and is refused one by one.
-        let times = if last { times(wire, &mail) } else { 1 };
-        let reply = Reply { times, ..intake.finish(smtp, &client, &mail).await };
+        let reply = intake.finish(smtp, &client, &mail).await;
+        let reply = if last { reply } else { Reply { also: Vec::new(), ..reply } };
         return Ok((State::Mail(client, mail).reset(), reply));
     }
     Ok((State::Chunks(client, mail, intake), Reply::new(250, format!("2.0.0 {size} octets received"))))
-}
-
-/// How often the reply to a message is said.
-fn times(wire: &Wire, mail: &Transaction) -> usize {
-    if is_lmtp(wire) { mail.taken } else { 1 }
 }
 
 /// Drops the octets of a BDAT that is refused; a reply that closes when there are too many of them to wait for.
@@ -200,25 +196,48 @@ impl Intake {
             self.content = Err(Problem::Bare(bare, self.framing));
         }
         let peer = &self.peer;
-        let taken = match self.content {
+        let results = match self.content {
             Ok(spool) => match spool.finish().await {
                 Ok(message) => pipeline::take(pipeline::Arrival { smtp, peer, client, mail, message }).await,
-                Err(error) => Err(Problem::Store(error)),
+                Err(error) => vec![Err(Problem::Store(error))],
             },
-            Err(problem) => Err(problem),
+            Err(problem) => vec![Err(problem)],
         };
-        match taken {
-            Ok(delivered) => {
-                metrics::counter!("wharfinger_smtp_messages", "outcome" => "taken").increment(1);
-                tracing::debug!(trace = %mail.trace, size = delivered.size, "message taken");
-                Reply::message_taken(mail.trace)
-            }
-            Err(problem) => {
-                metrics::counter!("wharfinger_smtp_messages", "outcome" => "refused").increment(1);
-                audit(&smtp.services.auth, &self.peer, client.login.as_ref(), mail, &problem).await;
-                let reply = Reply::from(&problem);
-                Reply { text: format!("{} (id {})", reply.text, mail.trace).into(), ..reply }
-            }
+        let mut replies = Vec::new();
+        for result in &results {
+            replies.push(self::reply(smtp, peer, client, mail, result).await);
+        }
+        // One that holds for all is said to each.
+        let of = |place: usize| replies.get(place).or(replies.first());
+        let each = mail.taken.iter().filter_map(|place| of(*place));
+        let also = match client.lmtp {
+            true => each.skip(1).map(|reply| (reply.code, reply.text.clone())).collect(),
+            false => Vec::new(),
+        };
+        let first = replies.first().cloned().unwrap_or_else(|| Reply::from(&Problem::Store(Error::NotFound)));
+        Reply { also, ..first }
+    }
+}
+
+/// What the client is told of a delivery.
+async fn reply(
+    smtp: &Smtp,
+    peer: &Peer,
+    client: &Client,
+    mail: &Transaction,
+    result: &Result<Delivered, Problem>,
+) -> Reply {
+    match result {
+        Ok(delivered) => {
+            metrics::counter!("wharfinger_smtp_messages", "outcome" => "taken").increment(1);
+            tracing::debug!(trace = %mail.trace, size = delivered.size, "message taken");
+            Reply::message_taken(mail.trace)
+        }
+        Err(problem) => {
+            metrics::counter!("wharfinger_smtp_messages", "outcome" => "refused").increment(1);
+            audit(&smtp.services.auth, peer, client.login.as_ref(), mail, problem).await;
+            let reply = Reply::from(problem);
+            Reply { text: format!("{} (id {})", reply.text, mail.trace).into(), ..reply }
         }
     }
 }

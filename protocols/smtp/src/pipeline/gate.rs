@@ -20,7 +20,7 @@ pub(crate) async fn refusal(
 ) -> Option<Reply> {
     let peer = wire.conn.peer();
     let address = peer.remote.ip();
-    if client.login.is_some() || smtp.trusted.contains(address) {
+    if client.login.is_some() || client.lmtp || smtp.trusted.contains(address) {
         return None;
     }
     let (config, sender) = (&smtp.config, mail.from.as_ref().map(ToString::to_string).unwrap_or_default());

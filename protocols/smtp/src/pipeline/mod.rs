@@ -6,9 +6,9 @@ pub(crate) mod gate;
 mod incoming;
 mod submission;
 
-use auth::{Delivery, Envelope, Peer};
+use auth::{Delivery, Envelope, Peer, Recipient};
 use bytes::Bytes;
-use storage::{Body, Delivered, Error, Manner, Timestamp};
+use storage::{Body, Delivered, Error, Manner, Notice, Timestamp};
 use time::OffsetDateTime;
 
 use crate::Smtp;
@@ -58,25 +58,51 @@ fn bare(header: &[u8]) -> Option<Bare> {
     scanner.bare()
 }
 
-/// Takes a message, or says why not: when this returns it is durable wherever it goes.
-pub(crate) async fn take(arrival: Arrival<'_>) -> Result<Delivered, Problem> {
+/// Takes a message, or says why not: when this returns it is durable wherever it goes. By LMTP each recipient has its
+/// own result, in their order; else there is one for all.
+pub(crate) async fn take(arrival: Arrival<'_>) -> Vec<Result<Delivered, Problem>> {
+    let (arrival, ready) = match judged(arrival).await {
+        Ok(judged) => judged,
+        Err(problem) => return vec![Err(problem)],
+    };
+    let to = &arrival.mail.to;
+    if !arrival.client.lmtp {
+        return vec![deliver(&arrival, &ready, to).await];
+    }
+    // A mailbox that is full keeps the others from nothing (RFC 2033 §4.2).
+    let mut results = Vec::new();
+    for one in to {
+        results.push(deliver(&arrival, &ready, std::slice::from_ref(one)).await);
+    }
+    results
+}
+
+/// Checks a message and decides what becomes of it.
+async fn judged(arrival: Arrival<'_>) -> Result<(Arrival<'_>, Ready), Problem> {
     if is_binary(arrival.mail)
         && let Some(bare) = bare(&arrival.message.header)
     {
         return Err(Problem::Bare(bare, Framing::Binary));
     }
-    let ready = match &arrival.client.login {
-        Some(login) => submission::prepare(&arrival, login).await?,
-        None => incoming::judge(&arrival).await?,
-    };
-    deliver(arrival, ready).await
+    match &arrival.client.login {
+        Some(login) => {
+            let message = arrival.message.with_fields_alone().await.map_err(Problem::Store)?;
+            let arrival = Arrival { message, ..arrival };
+            let ready = submission::prepare(&arrival, login).await?;
+            Ok((arrival, ready))
+        }
+        None => {
+            let ready = incoming::judge(&arrival).await?;
+            Ok((arrival, ready))
+        }
+    }
 }
 
-/// Delivers to all recipients at once, with the notifications that their senders asked for.
-async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Problem> {
-    let Arrival { smtp, peer, client, mail, message } = &arrival;
+/// Delivers to these recipients at once, with the notifications that their senders asked for.
+async fn deliver(arrival: &Arrival<'_>, ready: &Ready, to: &[(Recipient, Notice)]) -> Result<Delivered, Problem> {
+    let Arrival { smtp, peer, client, mail, message } = arrival;
     let from = arrival.from();
-    let only_recipient = match &mail.to[..] {
+    let only_recipient = match to {
         [(only, _)] => Some(only.address()),
         _ => None,
     };
@@ -97,26 +123,26 @@ async fn deliver(arrival: Arrival<'_>, ready: Ready) -> Result<Delivered, Proble
     let envelope = Envelope {
         trace: mail.trace,
         from,
-        to: mail.to.clone(),
+        to: to.to_vec(),
         manner: manner(mail, message),
         terms: smtp.config.outbound.terms(mail.from.is_none()),
     };
     let mut delivery = smtp.services.auth.delivery(peer, client.login.as_ref(), envelope);
-    if let Some(why) = ready.junk {
-        delivery.junk(why);
+    if let Some(why) = &ready.junk {
+        delivery.junk(why.clone());
     }
-    delivery.head(ready.onward);
+    delivery.head(ready.onward.clone());
     if let Some(login) = client.login.as_ref().filter(|login| saves(&smtp.config.save_sent, &login.name)) {
         delivery.keep_sent(login.id);
     }
     let store = |error| Problem::Store(error);
-    delivery.write(Bytes::from([path, ready.fields, received].concat())).await.map_err(store)?;
+    delivery.write(Bytes::from([&path, &ready.fields, &received].map(String::as_str).concat())).await.map_err(store)?;
     delivery.write(ready.header.clone()).await.map_err(store)?;
     let mut body = message.body();
     while let Some(piece) = body.next().await.map_err(store)? {
         delivery.write(piece).await.map_err(store)?;
     }
-    let notices = told(&arrival, &ready.header).await;
+    let notices = told(arrival, to, &ready.header).await;
     let taken = delivery.commit_with(notices).await;
     if let (Err(Error::TooMany(_)), Some(login)) = (&taken, &client.login) {
         // Perhaps its password is in other hands.
@@ -146,12 +172,12 @@ fn manner(mail: &Transaction, message: &Spooled) -> Manner {
 
 /// Notifications for senders that want to hear of success (RFC 3461 §5.2.1): of what lies in mailboxes here, and what
 /// goes on to several addresses.
-async fn told(arrival: &Arrival<'_>, header: &[u8]) -> Vec<Delivery> {
+async fn told(arrival: &Arrival<'_>, to: &[(Recipient, Notice)], header: &[u8]) -> Vec<Delivery> {
     let (mail, own) = (arrival.mail, &arrival.smtp.services.hostname);
     let mut notices = Vec::new();
     let from = arrival.from();
     for action in [Action::Delivered, Action::Expanded] {
-        let wished = mail.to.iter().filter(|(to, notice)| {
+        let wished = to.iter().filter(|(to, notice)| {
             let expanded = to.is_forwarded() && to.count() > 1;
             notice.success && if action == Action::Delivered { to.is_here() && !expanded } else { expanded }
         });

@@ -26,10 +26,12 @@ pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<
 /// Nobody writes in the name of others: each author is an address of the user's.
 async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Problem> {
     let (auth, header) = (&arrival.smtp.services.auth, &arrival.message.header);
-    if fields(header).filter(|field| field.is("from")).count() > 1 {
+    let authors = MessageEnvelope::read(header).from;
+    let named: usize = fields(header).filter(|field| field.is("from")).map(|field| angles(field.value)).sum();
+    if fields(header).filter(|field| field.is("from")).count() > 1 || named > authors.len() {
         return Err(Problem::Authors);
     }
-    for author in MessageEnvelope::read(header).from {
+    for author in authors {
         let (Some(mailbox), Some(host)) = (author.mailbox, author.host) else { continue };
         let address = format!("{mailbox}@{host}");
         match auth.may_send_as(arrival.peer, login, &address).await {
@@ -39,6 +41,23 @@ async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Prob
         }
     }
     Ok(())
+}
+
+/// How many addresses in angle brackets a field has, in whatever order a reader may take them.
+fn angles(value: &[u8]) -> usize {
+    let (mut count, mut quoted, mut escaped, mut depth) = (0, false, false, 0_u32);
+    for byte in value {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' => escaped = true,
+            b'"' if depth == 0 => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            b'<' if !quoted && depth == 0 => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Who gets a blind copy is not for the others to read (RFC 5322 §3.6.3).

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_resolver::proto::rr::{Name, RData, Record};
 use mail_auth::common::to_a_label;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
@@ -181,7 +182,22 @@ async fn evaluate(
         dmarc::Policy::Quarantine => Policy::Quarantine,
         dmarc::Policy::None | dmarc::Policy::Unspecified => Policy::None,
     };
-    Dmarc { result, policy, domain: output.into_domain() }
+    let domain = output.into_domain();
+    if policy != Policy::None && timeout_at(deadline, several(dns, &domain)).await.unwrap_or(false) {
+        return Dmarc { result: Verdict::PermError, policy: Policy::None, domain };
+    }
+    Dmarc { result, policy, domain }
+}
+
+/// Whether a domain has several DMARC records, of which none counts then.
+async fn several(dns: &MessageAuthenticator, domain: &str) -> bool {
+    let Ok(name) = Name::from_ascii(format!("_dmarc.{}.", domain.trim_end_matches('.'))) else { return false };
+    let Ok(found) = dns.0.txt_lookup(name).await else { return false };
+    let is_one = |record: &&Record| match &record.data {
+        RData::TXT(text) => text.txt_data.iter().flatten().copied().take(8).eq(*b"v=DMARC1"),
+        _ => false,
+    };
+    found.answers().iter().filter(is_one).count() > 1
 }
 
 impl fmt::Display for Verdict {

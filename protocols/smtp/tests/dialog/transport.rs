@@ -95,7 +95,7 @@ async fn who_asks_is_told_that_a_message_was_delivered() {
 }
 
 #[tokio::test]
-async fn lmtp_answers_a_message_once_for_each_recipient() {
+async fn lmtp_answers_a_message_for_each_recipient_by_itself() {
     let world = World::new().await;
     let mut client = Client::connect(&world, "lmtp").await;
     client
@@ -106,12 +106,14 @@ async fn lmtp_answers_a_message_once_for_each_recipient() {
             ("MAIL FROM:<a@b.example>", "250 2.1.0 "),
             ("RCPT TO:<alice@example.org>", "250 2.1.5 "),
             ("RCPT TO:<nobody@example.org>", "550 5.1.1 "),
+            ("RCPT TO:<full@example.org>", "250 2.1.5 "),
             ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
             ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
             ("DATA", "354 "),
-            ("Subject: x\r\n\r\nx\r\n.", "250 2.0.0 Ok: queued as "),
+            (&format!("Subject: x\r\n\r\n{}.", "x\r\n".repeat(2000)), "250 2.0.0 Ok: queued as "),
         ])
         .await;
+    client.expect("452 4.2.2 ").await;
     client.expect("250 2.0.0 Ok: queued as ").await;
     client.expect("250 2.0.0 Ok: queued as ").await;
     client.dialog(&[("NOOP", "250 2.0.0 Ok\r\n")]).await;
@@ -153,4 +155,23 @@ async fn a_copy_of_what_is_sent_is_kept_for_who_keeps_none() {
         .await;
     let sent = world.mail("alice").await;
     assert_eq!((sent.len(), &sent), (1, &world.mail("bob").await));
+}
+
+#[tokio::test]
+async fn a_text_without_a_header_is_a_body() {
+    let world = World::new().await;
+    let mut client = Client::logged_in(&world).await;
+    for text in ["just a text", "Subject: x\r\nno field\r\nTo: y\r\n\r\nrest"] {
+        client
+            .dialog(&[
+                ("MAIL FROM:<alice@example.org>", "250 2.1.0 "),
+                ("RCPT TO:<bob@example.org>", "250 2.1.5 "),
+                ("DATA", "354 "),
+                (&format!("{text}\r\n."), "250 2.0.0 "),
+            ])
+            .await;
+    }
+    let mails = world.mail("bob").await;
+    assert!(mails[0].ends_with(">\r\n\r\njust a text\r\n"), "{}", mails[0]);
+    assert!(mails[1].ends_with("\r\nSubject: x\r\n\r\nno field\r\nTo: y\r\n\r\nrest\r\n"), "{}", mails[1]);
 }
