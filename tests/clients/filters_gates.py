@@ -140,7 +140,7 @@ def dmarc(report):
         records[f"_dmarc.{domain}.test"] = [("TXT", f"v=DMARC1; {wish}")]
     records["silent.test"], records["_dmarc.silent.test"] = [("TXT", SPF)], [("TIMEOUT", None)]
     records["two.test"] = [("TXT", SPF)]
-    records["_dmarc.two.test"] = [("TXT", "v=DMARC1; p=reject"), ("TXT", "v=DMARC1; p=reject")]
+    records["_dmarc.two.test"] = [("TXT", "v=DMARC1; p=reject"), ("TXT", "v=DMARC1; p=quarantine")]
     world = World(records=records)
     try:
         policies(report, world)

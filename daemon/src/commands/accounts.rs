@@ -85,6 +85,9 @@ pub(super) async fn alias(context: &Context<'_>, alias: Alias) -> Result<String,
     let (store, actor) = (context.store, context.actor());
     match alias {
         Alias::Add { address, names } => {
+            if !address.starts_with('@') && !auth::is_address(&address) {
+                return Err(format!("{address} is not a mail address"));
+            }
             if let Some(wrong) = names.iter().find(|name| name.contains('@') && !auth::is_address(name)) {
                 return Err(format!("{wrong} is not a mail address"));
             }
