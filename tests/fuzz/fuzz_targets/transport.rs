@@ -1,5 +1,5 @@
-//! What other servers say and publish: replies, SPF records, policies of TLS, certificates, reports of a filter, headers.
-//! Anything is either refused or bounded and fit to be written on a line.
+//! What other servers say and publish: replies, SPF records, policies of TLS, certificates, reports of a filter,
+//! headers. Anything is either refused or bounded and fit to be written on a line.
 
 #![no_main]
 
