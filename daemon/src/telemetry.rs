@@ -43,8 +43,10 @@ pub(crate) fn log(config: &Log) -> Result<LevelHandle, String> {
 
 /// The filter of a configured level.
 pub(crate) fn filter(config: &Log) -> Result<EnvFilter, String> {
-    // rustls warns of every client that puts an address into SNI, of which there are many.
-    EnvFilter::try_new(format!("rustls=error,{}", config.level))
+    // rustls warns of every client that puts an address into SNI, of which there are many; the resolver of every answer
+    // that proves nothing, with the whole of it.
+    const QUIET: &str = "rustls=error,hickory_net=error,hickory_resolver=error,hickory_proto=error";
+    EnvFilter::try_new(format!("{QUIET},{}", config.level))
         .map_err(|error| format!("[log] level = {:?}: {error}; use error, warn, info, debug or trace", config.level))
 }
 
