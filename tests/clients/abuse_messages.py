@@ -54,7 +54,7 @@ def hostile():
     }
 
 
-# What does not go by SMTP: the lines are too long for it, or there is nothing to send.
+# What does not go by SMTP, which takes a header of 1 MiB at most, beside what it refuses for that: the lines are too long for it, or there is nothing to send.
 APPEND_ONLY = {"a line of 50 MB", "nothing", "bare CR and LF", "half a header", "a field of 5 MB",
                "an endless boundary", "wrong base 64", "nested groups", "nested comments", "100,000 times Re"}
 
@@ -96,7 +96,7 @@ def messages(report, daemon):
     for question in SEARCHES:
         ask(report, client, question, slow, 30)
     report.check(f"IMAP: {count} hostile messages are described, searched, sorted and threaded",
-                 not slow and count > 30, slow)
+                 not slow and count > 25, slow)
     client.close()
 
 
