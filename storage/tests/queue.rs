@@ -21,7 +21,6 @@ on_both_engines! {
     an_account_sends_to_so_many_in_an_hour
     the_administrator_holds_retries_and_drops
     what_is_too_old_is_found
-    what_is_due_is_divided
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -191,18 +190,4 @@ async fn what_is_too_old_is_found(world: World) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(recipients(&queue.claim_expired(10, LONG).await.unwrap()), ["a@one.example"]);
     assert!(queue.claim_expired(10, LONG).await.unwrap().is_empty(), "it is claimed");
-}
-
-async fn what_is_due_is_divided(world: World) {
-    let (store, _) = world.start().await;
-    let queue = store.queue();
-    let to: Vec<String> = (0..11).map(|number| format!("a{number}@one.example")).collect();
-    send(&store, &to.iter().map(String::as_str).collect::<Vec<_>>(), vec![], terms()).await.unwrap();
-    send(&store, &["b@two.example"], vec![], terms()).await.unwrap();
-    let names: Vec<String> =
-        ["one", "one", "one", "one", "two", "two", "three"].map(|name| format!("{name}.example")).into();
-    let found = queue.claim_each(&names, 10, LONG).await.unwrap();
-    let counts: Vec<(&str, usize)> = found.iter().map(|(name, claims)| (&name[..3], claims.len())).collect();
-    assert_eq!(counts, [("one", 3), ("one", 3), ("one", 3), ("one", 2), ("two", 1)]);
-    assert!(queue.claim_each(&names, 10, LONG).await.unwrap().is_empty());
 }

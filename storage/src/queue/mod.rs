@@ -173,9 +173,6 @@ pub enum Fate {
     Warned,
 }
 
-/// Fewer rows than these are not divided: a connection has its price.
-const PART: u32 = 2;
-
 /// The queue, for whoever empties it. For `auth`, which hands it on.
 #[derive(Clone)]
 pub struct Queue {
@@ -255,8 +252,8 @@ impl Queue {
         self.store.db().write_grouped(move |tx| rows::claim(tx, &destination, &holder, most, millis(time))).await
     }
 
-    /// Claims for each of these destinations, one after another; one that is named several times in a row has what is
-    /// due for it divided, so that each part is on its way at once. Those that nothing is due for any more are left out.
+    /// Claims for each of these destinations, one after another; one that is named again gets the next rows. Those that
+    /// nothing is due for any more are left out.
     ///
     /// # Errors
     /// When the store fails.
@@ -269,18 +266,15 @@ impl Queue {
         let (destinations, holder) = (destinations.to_vec(), self.store.holder().to_owned());
         let claim = move |tx: &mut crate::db::Tx<'_>| {
             let mut found = Vec::new();
-            for same in destinations.chunk_by(|one, next| one == next) {
-                let (destination, parts) = (&same[0], same.len() as u32);
-                let part = match parts {
-                    1 => most,
-                    _ => rows::count_due(tx, destination, parts * most)?.div_ceil(parts).clamp(PART.min(most), most),
+            let mut empty = "";
+            for destination in destinations.iter() {
+                let claims = match destination == empty {
+                    true => Vec::new(),
+                    false => rows::claim(tx, destination, &holder, most, millis(time))?,
                 };
-                for _ in 0..parts {
-                    let claims = rows::claim(tx, destination, &holder, part, millis(time))?;
-                    if claims.is_empty() {
-                        break;
-                    }
-                    found.push((destination.clone(), claims));
+                match claims.is_empty() {
+                    true => empty = destination,
+                    false => found.push((destination.clone(), claims)),
                 }
             }
             Ok(found)

@@ -107,14 +107,6 @@ pub(super) fn claim(
     claimed(tx, &sql, values)
 }
 
-/// How many rows of a destination are due, up to `most`.
-pub(super) fn count_due(tx: &Read<'_>, destination: &str, most: u32) -> Result<u32, Error> {
-    let sql =
-        "SELECT COUNT(*) FROM (SELECT 1 FROM queue WHERE destination = $1 AND held = 0 AND due <= $2 LIMIT $3) AS d";
-    let count = tx.row(sql, params![destination, clock(tx)?, i64::from(most)], |row| row.int(0))?;
-    Ok(u32::try_from(count.unwrap_or_default()).unwrap_or(most))
-}
-
 /// Rows whose senders are to be told that it takes long.
 pub(super) fn late(tx: &Read<'_>, most: u32) -> Result<Vec<Claim>, Error> {
     let sql = "SELECT id, message, recipient, destination, notice, attempts, claim, expires, said, sender FROM queue
