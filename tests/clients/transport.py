@@ -1,40 +1,14 @@
 """Mail between servers: two daemons find each other by a DNS of their own (unbound), and tell senders what became of
 their messages."""
 
-import email, imaplib, re, smtplib, socket, ssl, time
+import email, imaplib, re, smtplib, ssl, time
 
 from harness import Daemon, Report
-from servers import Server, free_ports, wait
+from neighbours import Dns
+from servers import free_ports, wait
 
 PASSWORD = "a long enough password"
 A, B, DEAD = "127.0.0.11", "127.0.0.12", "127.0.0.13"
-
-
-class Dns(Server):
-    """unbound, which knows the zones of the test and nothing else."""
-
-    def __init__(self, records):
-        super().__init__("unbound", "unbound")
-        self.port, = free_ports(1)
-        local = "".join(f"    local-data: '{record}'\n" for record in records)
-        (self.folder / "unbound.conf").write_text(f"""server:
-    interface: 127.0.0.1@{self.port}
-    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "{self.folder}"
-    pidfile: ""
-    use-syslog: no
-    module-config: "iterator"
-    do-not-query-localhost: no
-    local-zone: "test." static
-{local}
-remote-control:
-    control-enable: no
-""")
-        self.spawn("/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf")
-        self.ready(lambda: b"unbound" or socket.create_connection(("127.0.0.1", self.port), 1).close())
 
 
 def main():
