@@ -5,41 +5,25 @@ import email, email.policy, imaplib, shutil, smtplib, socket, ssl, subprocess, t
 
 from harness import Daemon
 from servers import Server, free_ports
+from unbound import Unbound
 
 PASSWORD = "a long enough password"
 SYSTEM = "127.0.0.24"  # where the DNS answers on the port that the system's resolver asks
 CLIENT = "127.0.0.99"  # from here Postfix takes mail for others
 
 
-class Dns(Server):
+class Dns(Unbound):
     """unbound, which knows the zones of the test and nothing else; at `system` it also has the usual port."""
 
     def __init__(self, records, system=None):
         super().__init__("unbound", "unbound")
         self.port, = free_ports(1)
         local = "".join(f"    local-data: '{record}'\n" for record in records)
-        usual = f"    interface: {system}@53\n" if system else ""
-        (self.folder / "unbound.conf").write_text(f"""server:
-    interface: 127.0.0.1@{self.port}
-{usual}    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "{self.folder}"
-    pidfile: ""
-    use-syslog: no
-    module-config: "iterator"
-    do-not-query-localhost: no
-    local-zone: "test." static
-{local}
-remote-control:
-    control-enable: no
-""")
         if system:
             # The usual port is root's: it stays root.
             self.user = None
-        self.spawn("/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf")
-        self.ready(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True)
+        self.answer("127.0.0.1", self.port, f'    do-not-query-localhost: no\n    local-zone: "test." static\n{local}',
+                    also=f"{system}@53" if system else "")
 
 
 def certify(folder, name):

@@ -2,35 +2,20 @@
 
 import socket, threading, time
 
-from servers import Server, free_ports
+from servers import free_ports
+from unbound import Unbound
 
 
-class Validator(Server):
+class Validator(Unbound):
     """unbound as a resolver that proves what it says, with the anchor of the zones."""
 
     def __init__(self, zones, address):
         super().__init__("validator")
-        (self.folder / "unbound.conf").write_text(f"""server:
-    interface: {address}@53
-    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "{self.folder}"
-    pidfile: ""
-    use-syslog: no
-    module-config: "validator iterator"
-    trust-anchor-file: "{zones.folder}/anchor"
+        self.answer(address, 53, f"""    trust-anchor-file: "{zones.folder}/anchor"
     do-not-query-localhost: no
-    local-zone: "test." nodefault
-forward-zone:
+    local-zone: "test." nodefault""", f"""forward-zone:
     name: "."
-    forward-addr: 127.0.0.1@{zones.port}
-remote-control:
-    control-enable: no
-""")
-        self.spawn("/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf")
-        self.ready(lambda: socket.create_connection((address, 53), 1).close() or True)
+    forward-addr: 127.0.0.1@{zones.port}""", "validator iterator")
 
 
 class SlowKeys:

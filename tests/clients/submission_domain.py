@@ -1,12 +1,13 @@
 """The domains of a server: the records of each, read by a name server; what `domain check` says of them; the rotation
 of keys; names beyond ASCII."""
 
-import json, re, signal, smtplib, socket, time
+import json, re, signal, smtplib, time
 
-from servers import Server, free_ports
+from servers import free_ports
+from unbound import Unbound
 
 
-class Zone(Server):
+class Zone(Unbound):
     """unbound, with a zone whose file is what `domain dns` printed."""
 
     def __init__(self, text, origin, more=""):
@@ -16,28 +17,12 @@ class Zone(Server):
         zone.write_text(
             f"$TTL 60\n{origin}. IN SOA ns.{origin}. h.{origin}. 1 60 60 60 60\n{origin}. IN NS ns.{origin}.\n"
                         f"ns.{origin}. IN A 127.0.0.1\n{more}{text}")
-        (self.folder / "unbound.conf").write_text(f"""server:
-    interface: 127.0.0.1@{self.port}
-    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "{self.folder}"
-    pidfile: ""
-    use-syslog: no
-    module-config: "iterator"
-    local-zone: "test." nodefault
-auth-zone:
+        self.answer("127.0.0.1", self.port, '    local-zone: "test." nodefault', f"""auth-zone:
     name: "{origin}."
     zonefile: "{zone}"
     for-downstream: yes
     for-upstream: no
-    fallback-enabled: no
-remote-control:
-    control-enable: no
-""")
-        self.spawn("/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf")
-        self.ready(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True, 20)
+    fallback-enabled: no""")
 
 
 def reread(daemon, old, new):

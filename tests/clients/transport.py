@@ -1,7 +1,7 @@
 """Mail between servers: two daemons find each other by a DNS of their own (unbound), and tell senders what became of
 their messages."""
 
-import email, imaplib, re, smtplib, ssl, time
+import email, imaplib, smtplib, ssl
 
 from harness import Daemon, Report
 from neighbours import Dns
