@@ -221,13 +221,11 @@ class HttpsLoad(Load):
 class SmtpLoad(Load):
     def session(self):
         client = smtplib.SMTP("127.0.0.1", self.cluster.port["smtp"], timeout=60)
-        client.ehlo()
 
         def send(number):
             body = crash.base64.encodebytes(crash.content("m", number)).replace(b"\n", b"\r\n")
             message = f"Subject: m{number}\r\nX-Number: {number}\r\n\r\n".encode() + body
-            client.sendmail("test@example.org", ["alice@localhost", "bob@localhost"], message)
-            return True
+            return crash.send_to_both(client, message)
         self.each(send)
 
 

@@ -62,15 +62,23 @@ class HttpsWorker(Worker):
         self.each(put)
 
 
+def send_to_both(client, content):
+    """Sends a message to both, or to nobody: `sendmail` goes on with those recipients that are not put off."""
+    client.ehlo_or_helo_if_needed()
+    if (answer := client.mail("test@example.org"))[0] != 250:
+        raise smtplib.SMTPSenderRefused(*answer, "test@example.org")
+    for to in ("alice@localhost", "bob@localhost"):
+        if (answer := client.rcpt(to))[0] != 250:
+            raise smtplib.SMTPRecipientsRefused({to: answer})
+    if (answer := client.data(content))[0] != 250:
+        raise smtplib.SMTPDataError(*answer)
+    return True
+
+
 class SmtpWorker(Worker):
     def session(self):
         client = smtplib.SMTP("127.0.0.1", self.server.port["smtp"], timeout=60)
-        client.ehlo()
-
-        def send(number):
-            client.sendmail("test@example.org", ["alice@localhost", "bob@localhost"], message("m", number))
-            return True
-        self.each(send)
+        self.each(lambda number: send_to_both(client, message("m", number)))
 
 
 def verify_files(server, kind, workers, report):
