@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Debian package and tries it in a clean tree.
+# Makes the Debian package, of the build that all tests use, and tries it in a clean tree.
 set -eu
 cd "$(dirname "$0")/../.."
-packaging/build-deb
+packaging/build-deb --no-build --profile dev
 tests/clients/deb.sh "$(ls -t target/debian/*.deb | head -n 1)"

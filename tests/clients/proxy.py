@@ -6,6 +6,7 @@ import base64, ftplib, io, os, re, signal, socket, ssl, struct, subprocess, time
 
 import ftps
 from harness import BINARY, ROOT, run, tested
+from servers import wait
 
 PASSWORD = "a long enough password"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -311,9 +312,12 @@ def haproxy(report, daemon):
         process.wait(10)
     process, log = balancer(daemon, "/nowhere")
     try:
-        time.sleep(5)
-        done = run(*words)
-        report.check("a node that is not well gets nobody", done.returncode != 0, log.read_text())
+        try:
+            wait("HAProxy finds it down", lambda: run(*words).returncode != 0)
+            failed = True
+        except TimeoutError:
+            failed = False
+        report.check("a node that is not well gets nobody", failed, log.read_text())
     finally:
         process.terminate()
         process.wait(10)
