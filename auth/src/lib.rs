@@ -7,6 +7,7 @@ mod authority;
 mod check;
 mod decoy;
 mod held;
+mod local_part;
 mod mail;
 mod passes;
 mod password;

@@ -1,11 +1,12 @@
 //! Who mail may be delivered to, here and elsewhere.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use storage::{Manner, Notice, Onward, Queue, Resolved, Seen, Store, Target, Terms, Timestamp, TlsPolicy};
 
 use crate::authority::actor;
+use crate::local_part::unquote;
 use crate::srs::Srs;
 use crate::{Authority, Peer, Principal, TraceId};
 
@@ -65,6 +66,11 @@ impl Recipient {
         self.forwarder.as_ref().map(|forwarder| forwarder.domain.as_str())
     }
 
+    /// Whether it stands for one of these accounts.
+    pub fn is_one_of(&self, accounts: &BTreeSet<i64>) -> bool {
+        self.targets.iter().any(|target| accounts.contains(&target.account))
+    }
+
     /// For how many it stands.
     pub fn count(&self) -> usize {
         self.targets.len() + self.onward.len()
@@ -80,6 +86,9 @@ pub enum Refused {
     /// The domain is not ours, and who asks is no user of ours.
     #[error("this server does not take mail for other domains")]
     Elsewhere,
+    /// Nobody behind the address has room for the message.
+    #[error("the mailbox is full")]
+    Full,
     /// It is not an address.
     #[error("not a mail address")]
     Invalid,
@@ -104,8 +113,8 @@ pub struct Envelope {
 }
 
 impl Authority {
-    /// Looks up who is behind `address`; a refusal is in the audit log when this returns. Users of ours alone may send
-    /// to other servers.
+    /// Looks up who is behind `address` and may get a message of `size` bytes, as far as that is known; a refusal is in
+    /// the audit log when this returns. Users of ours alone may send to other servers.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -114,12 +123,15 @@ impl Authority {
         peer: &Peer,
         sender: Option<&Principal>,
         address: &str,
+        size: Option<u64>,
     ) -> Result<Recipient, Refused> {
         let result = match self.resolve(address).await {
             Err(Refused::Elsewhere) if sender.is_some_and(|sender| !sender.read_only) => onward(address),
+            // Programs of users give a message up for all where one recipient is refused: they hear of it by mail.
+            Ok(recipient) if sender.is_none() => self.with_room(recipient, size.unwrap_or_default()).await,
             other => other,
         };
-        if let Err(refused @ (Refused::Unknown | Refused::Elsewhere)) = &result {
+        if let Err(refused @ (Refused::Unknown | Refused::Elsewhere | Refused::Full)) = &result {
             self.refusal(peer, sender, "mail.recipient", address, &refused.to_string()).await;
         }
         result
@@ -132,7 +144,7 @@ impl Authority {
     pub async fn may_send_as(&self, peer: &Peer, sender: &Principal, address: &str) -> Result<bool, storage::Error> {
         let own = match self.resolve(address).await {
             Ok(found) => found.targets.iter().any(|target| target.account == sender.id),
-            Err(Refused::Elsewhere | Refused::Unknown | Refused::Invalid) => false,
+            Err(Refused::Elsewhere | Refused::Unknown | Refused::Full | Refused::Invalid) => false,
             Err(Refused::Unavailable(error)) => return Err(error),
         };
         if !own {
@@ -148,6 +160,7 @@ impl Authority {
     pub async fn notified(&self, address: &str) -> Result<Recipient, Refused> {
         match self.resolve(address).await {
             Err(Refused::Elsewhere) => onward(address),
+            Ok(recipient) => self.with_room(recipient, 0).await,
             other => other,
         }
     }
@@ -160,9 +173,10 @@ impl Authority {
         &self,
         key: [u8; 16],
         forget: u64,
+        window: u64,
         note: impl Fn(u64, Option<Seen>) -> Seen + Send + Sync + 'static,
     ) -> Result<(u64, Option<Seen>), storage::Error> {
-        self.store.sender_came(key, forget, note).await
+        self.store.sender_came(key, forget, window, note).await
     }
 
     /// What is known of another domain's policy of TLS.
@@ -187,6 +201,14 @@ impl Authority {
     /// Those of the disk.
     pub fn scratch(&self) -> std::io::Result<std::fs::File> {
         self.store.scratch()
+    }
+
+    /// Whether the disk has room for more than its reserve.
+    ///
+    /// # Errors
+    /// [`storage::Error::Full`]; those of the disk.
+    pub fn has_space(&self) -> Result<(), storage::Error> {
+        self.store.has_space()
     }
 
     /// The outbound queue, for the module that empties it.
@@ -249,10 +271,24 @@ impl Authority {
         Ok(Recipient { address: address.to_owned(), targets, onward, forwarder })
     }
 
+    /// The recipient, where anybody behind it has room for a message of `size` bytes.
+    async fn with_room(&self, recipient: Recipient, size: u64) -> Result<Recipient, Refused> {
+        if !recipient.onward.is_empty() {
+            return Ok(recipient);
+        }
+        for target in &recipient.targets {
+            if self.store.has_room(target.account, size.max(1)).await.map_err(Refused::Unavailable)? {
+                return Ok(recipient);
+            }
+        }
+        Err(Refused::Full)
+    }
+
     /// What a sender that was rewritten stood for: it may be one of ours, or one that we had rewritten before.
     async fn found(&self, srs: &Srs, mut sender: String) -> Result<Resolved, Refused> {
         for _ in 0..REWRITTEN {
             let Some((local, domain)) = sender.rsplit_once('@') else { break };
+            let local = &unquote(local);
             let Some(found) = self.store.resolve(local, domain).await.map_err(Refused::Unavailable)? else {
                 return Ok(Resolved { onward: [sender].into(), ..Resolved::default() });
             };
@@ -354,19 +390,6 @@ fn xtext(text: &str) -> String {
     encoded
 }
 
-/// A quoted local part means the same as the plain one (RFC 5321 §4.1.2).
-fn unquote(local: &str) -> String {
-    let Some(inner) = local.strip_prefix('"').and_then(|local| local.strip_suffix('"')) else {
-        return local.to_owned();
-    };
-    let mut plain = String::with_capacity(inner.len());
-    let mut letters = inner.chars();
-    while let Some(letter) = letters.next() {
-        plain.extend(if letter == '\\' { letters.next() } else { Some(letter) });
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
@@ -390,11 +413,5 @@ mod tests {
         ] {
             assert!(!super::is_address(address), "{address:?}");
         }
-    }
-
-    #[test]
-    fn quoted_local_parts_are_read() {
-        assert_eq!(super::unquote(r#""a\"b c""#), "a\"b c");
-        assert_eq!(super::unquote("plain"), "plain");
     }
 }

@@ -2,6 +2,8 @@
 //! to send for it (SPF, RFC 7208 §D.3), so the reverse path becomes one of ours that leads back: the Sender Rewriting
 //! Scheme, in the form that other forwarders know (`SRS0=hash=day=domain=local`).
 
+use crate::local_part::{quoted, unquote};
+
 /// A day of 24 hours in milliseconds.
 const DAY: i64 = 24 * 3600 * 1000;
 /// For how many days a rewritten sender leads back: longer than anyone keeps trying to deliver.
@@ -33,6 +35,7 @@ impl Srs {
     /// The sender that leads back to `sender` by way of `domain`; `now` is in milliseconds since the Unix epoch.
     pub(crate) fn rewrite(&self, sender: &str, domain: &str, now: i64) -> Option<String> {
         let (local, host) = sender.rsplit_once('@')?;
+        let local = &unquote(local);
         let local = match tagged(local) {
             // Who passed it on before is who it goes back to, and knows the rest.
             Some(("SRS0", rest)) => {
@@ -48,7 +51,7 @@ impl Srs {
                 format!("SRS0={}={rest}", self.hash(&rest))
             }
         };
-        Some(format!("{local}@{domain}"))
+        Some(format!("{}@{domain}", quoted(&local)))
     }
 
     /// The sender that a local part leads back to; `None` when it is no such local part, not ours, or too old.
@@ -61,14 +64,14 @@ impl Srs {
         let (first, rest) = rest.split_once('=')?;
         if tag == "SRS1" {
             let rest = rest.strip_prefix('=')?;
-            return Some(format!("SRS0={rest}@{first}"));
+            return Some(format!("{}@{first}", quoted(&format!("SRS0={rest}"))));
         }
         let day = number(first)?;
         if ((now / DAY) - day).rem_euclid(DAYS) > LIFETIME {
             return None;
         }
         let (host, local) = rest.split_once('=')?;
-        Some(format!("{local}@{host}"))
+        Some(format!("{}@{host}", quoted(local)))
     }
 
     fn hash(&self, rest: &str) -> String {
@@ -79,10 +82,10 @@ impl Srs {
 
 /// The tag of a rewritten local part, and what follows it.
 fn tagged(local: &str) -> Option<(&'static str, &str)> {
-    let head = local.get(..5)?;
-    let tag = ["SRS0", "SRS1"].into_iter().find(|tag| head[..4].eq_ignore_ascii_case(tag))?;
+    let (head, rest) = local.split_at_checked(4)?;
+    let tag = ["SRS0", "SRS1"].into_iter().find(|tag| head.eq_ignore_ascii_case(tag))?;
     // Others separate with `+` or `-` as well.
-    head.ends_with(['=', '+', '-']).then(|| (tag, &local[5..]))
+    rest.strip_prefix(['=', '+', '-']).map(|rest| (tag, rest))
 }
 
 /// Two letters for a number below 1024.
@@ -104,6 +107,23 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 20_500 * DAY;
+
+    #[test]
+    fn letters_of_several_octets_are_no_tag() {
+        for local in ["abc\u{e9}de", "SRS\u{e9}=a", "SRS0\u{e9}", "\u{e9}", ""] {
+            assert!(!Srs::is_rewritten(local), "{local}");
+        }
+        assert!(Srs::is_rewritten("srs0=\u{e9}") && Srs::is_rewritten("SRS1-"));
+    }
+
+    #[test]
+    fn a_quoted_sender_stays_one_word_of_a_command() {
+        let srs = Srs::new([7; 32]);
+        let there = srs.rewrite(r#""a> SIZE=1 b"@a.example"#, "us.example", NOW).unwrap();
+        assert!(there.starts_with("\"SRS0=") && there.ends_with("=a.example=a> SIZE=1 b\"@us.example"), "{there}");
+        let (local, _) = there.rsplit_once('@').unwrap();
+        assert_eq!(srs.original(&unquote(local), NOW).unwrap(), r#""a> SIZE=1 b"@a.example"#);
+    }
 
     #[test]
     fn a_sender_is_found_again() {

@@ -353,7 +353,7 @@ impl Config {
         Ok(config)
     }
 
-    fn from_table(mut all: toml::Table) -> Result<Config, String> {
+    pub(crate) fn from_table(mut all: toml::Table) -> Result<Config, String> {
         let tables = ["limits", "tls", "log", "storage", "blobs", "mail", "telemetry", "auth", "listen"];
         let names = || tables.into_iter().chain(MODULES.iter().map(|module| module.name));
         let limits = section(&mut all, "limits")?;
@@ -376,7 +376,7 @@ impl Config {
         Ok(Config {
             file: None,
             node: if top.node.is_empty() { host() } else { top.node },
-            hostname: if top.hostname.is_empty() { host() } else { top.hostname },
+            hostname: hostname(&top.hostname)?,
             data: if top.data.as_os_str().is_empty() { default_data() } else { top.data },
             passive_ports: ports(&top.passive_ports)?,
             proxies: networks(&top.proxies)?,
@@ -425,7 +425,15 @@ fn read<T: DeserializeOwned>(name: &str, table: toml::Table) -> Result<T, String
 /// Makes serde's message one for the administrator: where, what, and the nearest key there is.
 pub(crate) fn explain(name: &str, error: &str) -> String {
     let error = error.trim().replace('\n', " ");
-    let place = if name.is_empty() { String::new() } else { format!("[{name}] ") };
+    // toml says at the end which key it is about, unless that is one of the table itself that is unknown.
+    let (error, key) = match error.strip_suffix('`').and_then(|error| error.rsplit_once(" in `")) {
+        Some((error, key)) => (error, format!("{key}: ")),
+        None => (error.as_str(), String::new()),
+    };
+    let place = if name.is_empty() { key } else { format!("[{name}] {key}") };
+    if error == "invalid socket address syntax" {
+        return format!("{place}an address needs its port, like \"127.0.0.1:53\" or \"[::1]:53\"");
+    }
     if !error.starts_with("unknown field") && !error.contains("unknown variant") {
         return format!("{place}{error}");
     }
@@ -526,6 +534,16 @@ fn default_data() -> PathBuf {
     std::env::var_os("STATE_DIRECTORY").map_or_else(|| "wharfinger-data".into(), PathBuf::from)
 }
 
+/// What this host calls itself: a domain (RFC 5321 §2.3.5), in the form that DNS and mail have it.
+fn hostname(set: &str) -> Result<String, String> {
+    let given = if set.is_empty() { host() } else { set.to_owned() };
+    let name = storage::ascii_domain(given.strip_suffix('.').unwrap_or(&given));
+    if !name.is_ascii() || !storage::is_domain_name(&name) {
+        return Err(format!("hostname: {given:?} is not a domain name; set one like \"mail.example.org\""));
+    }
+    Ok(name)
+}
+
 fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "localhost".into() } else { name }
@@ -575,9 +593,48 @@ mod tests {
             ("proxies = ['10.0.0.0/8', '10.0.0.300']", "proxies: \"10.0.0.300\" is not an address or a network"),
             ("proxies = '10.0.0.1/8'", "bits behind the network's length"),
             ("[tls]\nkey = 'x'", "go together"),
+            ("hostname = 5", "hostname: invalid type"),
+            ("hostname = 'a b'", "hostname: \"a b\" is not a domain name"),
+            ("hostname = 'mail_a.example'", "hostname: \"mail_a.example\" is not a domain name"),
+            ("hostname = 'mail..example'", "hostname: "),
+            ("hostname = '-a.example'", "hostname: "),
+            ("hostname = '::1'", "hostname: "),
+            ("[log]\nformat = 'xml'", "[log] format: unknown value \"xml\"; known are json, text"),
         ] {
             let error = load(text).map(drop).expect_err(text);
             assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn hostname_is_as_dns_has_it() {
+        for (given, name) in [
+            ("mail.example.org", "mail.example.org"),
+            ("Mail.Example.org.", "mail.example.org"),
+            ("mail.müller.example", "mail.xn--mller-kva.example"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(load(&format!("hostname = '{given}'")).unwrap().hostname, name);
+        }
+        assert!(!load("").unwrap().hostname.is_empty(), "without one it is the system's");
+    }
+
+    #[test]
+    fn a_module_s_error_names_the_key_and_what_is_known() {
+        for (text, sentence) in [
+            ("mta_sts = 'on'", "[smtp] mta_sts: unknown value \"on\"; did you mean \"none\"?"),
+            ("[outbound]\ndane = 'on'", "[smtp] outbound.dane: unknown value \"on\"; known are auto, off"),
+            ("[trust]\ndmarc = 'on'", "[smtp] trust.dmarc: unknown value \"on\"; known are apply, mark"),
+            ("[outbound]\nwarning = 'x'", "[smtp] outbound.warning: invalid type: string \"x\", expected u64"),
+            ("[outbound]\nport_ = 1", "[smtp] outbound: unknown key \"port_\"; did you mean \"port\"?"),
+            ("max_mesage = 1", "[smtp] unknown key \"max_mesage\"; did you mean \"max_message\"?"),
+            (
+                "[dns]\nservers = ['127.0.0.1']",
+                "[smtp] dns.servers: an address needs its port, like \"127.0.0.1:53\" or \"[::1]:53\"",
+            ),
+        ] {
+            let error = protocol::read_config::<smtp::config::Config>("smtp", text.parse().unwrap()).unwrap_err();
+            assert_eq!(explain("smtp", &error.message), sentence);
         }
     }
 }

@@ -87,6 +87,12 @@ pub(crate) fn locked(tx: &mut Tx<'_>, name: &str) -> Result<Account, Error> {
     Ok(account)
 }
 
+/// Whether an account may grow by `size` bytes, as [`Tx::change`] will decide.
+pub(crate) fn has_room(tx: &Read<'_>, account: i64, size: i64) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM accounts WHERE id = $1 AND (quota IS NULL OR quota - used >= $2)";
+    Ok(tx.row(sql, params![account, size], |_| Ok(()))?.is_some())
+}
+
 pub(crate) fn existing(tx: &Read<'_>, name: &str) -> Result<Account, Error> {
     account_by_name(tx, name)?.ok_or_else(|| Error::invalid(format!("there is no account {name}")))
 }
@@ -110,6 +116,18 @@ fn check_name(name: &str) -> Result<(), Error> {
 /// §2.3.2.1), since mail may come to either.
 pub fn ascii_domain(domain: &str) -> String {
     idna::domain_to_ascii(domain).unwrap_or_else(|_| lower(domain))
+}
+
+/// Whether a host or a domain may have that name (RFC 5321 §2.3.5, RFC 1035 §2.3.4): labels of letters, digits and
+/// hyphens within.
+pub fn is_domain_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// A name or address in the form it is compared in.
@@ -171,6 +189,15 @@ impl Store {
     pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
         let sql = format!("SELECT {ACCOUNT} FROM accounts WHERE kind = 'user' AND removed IS NULL ORDER BY name");
         self.db().look(move |tx| tx.rows(&sql, &[], account_of)).await
+    }
+
+    /// Whether an account has room for `size` bytes more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_room(&self, account: i64, size: u64) -> Result<bool, Error> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.db().look(move |tx| has_room(tx, account, size)).await
     }
 
     /// Gives an account another password; its web sessions end, its app passwords stay.

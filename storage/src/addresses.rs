@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::accounts::{account_by_name, ascii_domain, existing, lower};
+use crate::accounts::{account_by_name, ascii_domain, existing, is_domain_name, lower};
 use crate::db::{Deed, Read, SYSTEM, params};
 use crate::dkim::{self, NewDkimKey};
 use crate::{Actor, Error, Store, Timestamp};
@@ -101,13 +101,7 @@ impl Store {
     /// [`Error::Exists`]; [`Error::Invalid`] when it is not a domain's name.
     pub async fn add_domain(&self, actor: &Actor, domain: &str, keys: Vec<NewDkimKey>) -> Result<(), Error> {
         let (actor, domain) = (actor.clone(), ascii_domain(domain));
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if domain.len() > 253 || !domain.split('.').all(label) {
+        if !is_domain_name(&domain) {
             return Err(Error::invalid(format!("{domain:?} is not a domain name")));
         }
         self.db()
@@ -148,48 +142,56 @@ impl Store {
     }
 
     /// What `local`@`domain` stands for: `None` when the domain is not local, empty when nobody has it. A part after
-    /// `+` is ignored unless the whole address is an alias (RFC 5233); `postmaster` is always somebody (RFC 5321
-    /// §4.5.1).
+    /// `+` is ignored unless the whole address is an alias (RFC 5233); an alias that leads to itself stands there for
+    /// the account of that name; `postmaster` is always somebody (RFC 5321 §4.5.1).
     ///
     /// # Errors
-    /// When the store fails; [`Error::Invalid`] when aliases go round in circles.
+    /// When the store fails; [`Error::Invalid`] when it stands for too many.
     pub async fn resolve(&self, local: &str, domain: &str) -> Result<Option<Resolved>, Error> {
         let (local, domain) = (lower(local), ascii_domain(domain));
         self.db()
             .read(move |tx| {
+                let too_many =
+                    || Error::invalid(format!("the aliases of {local}@{domain} lead too far, or to too many"));
                 if !is_local(tx, &domain)? {
                     return Ok(None);
                 }
                 let mut found = Resolved::default();
-                let mut open = vec![(local.clone(), domain.clone())];
+                // Addresses, each with those that have led to it.
+                let mut open = vec![((local.clone(), domain.clone()), Vec::new())];
                 for _ in 0..DEPTH {
-                    for (local, domain) in std::mem::take(&mut open) {
-                        stands_for(tx, &local, &domain, &mut found, &mut open)?;
+                    for (address, mut path) in std::mem::take(&mut open) {
+                        let (led_here, mut next) = (path.contains(&address), Vec::new());
+                        stands_for(tx, &address, led_here, &mut found, &mut next)?;
+                        path.push(address);
+                        open.extend(next.into_iter().map(|address| (address, path.clone())));
+                        if found.accounts.len() + found.onward.len() + open.len() > MOST {
+                            return Err(too_many());
+                        }
                     }
                     if open.is_empty() {
                         return Ok(Some(found));
                     }
-                    if found.accounts.len() + found.onward.len() + open.len() > MOST {
-                        break;
-                    }
                 }
-                Err(Error::invalid(format!("the aliases of {local}@{domain} go round in circles, or are too many")))
+                Err(too_many())
             })
             .await
     }
 }
 
-/// Adds what one address stands for, and to `open` the local addresses among it.
+/// Adds what one address stands for, and to `open` the local addresses among it. One that has led to itself stands for
+/// its account alone.
 fn stands_for(
     tx: &Read<'_>,
-    local: &str,
-    domain: &str,
+    (local, domain): &(String, String),
+    led_here: bool,
     found: &mut Resolved,
     open: &mut Vec<(String, String)>,
 ) -> Result<(), Error> {
-    let base = local.split_once('+').map_or(local, |(base, _)| base);
-    if alias(tx, &format!("{local}@{domain}"), found, open)?
-        || (base != local && alias(tx, &format!("{base}@{domain}"), found, open)?)
+    let base = local.split_once('+').map_or(local.as_str(), |(base, _)| base);
+    if !led_here
+        && (alias(tx, &format!("{local}@{domain}"), found, open)?
+            || (base != local && alias(tx, &format!("{base}@{domain}"), found, open)?))
     {
         return Ok(());
     }
@@ -198,7 +200,7 @@ fn stands_for(
     } else if base == "postmaster" {
         let sql = "SELECT id FROM accounts WHERE role = 'admin' AND removed IS NULL";
         found.accounts.extend(tx.rows(sql, &[], |row| row.int(0))?);
-    } else {
+    } else if !led_here {
         alias(tx, &format!("@{domain}"), found, open)?;
     }
     Ok(())

@@ -27,7 +27,7 @@ mod throttle;
 mod time;
 mod web;
 
-pub use accounts::{Account, NewAccount, Role, ascii_domain};
+pub use accounts::{Account, NewAccount, Role, ascii_domain, is_domain_name};
 pub use addresses::Resolved;
 pub use blobs::{Content, ContentReader, Object, S3};
 pub use credentials::{Credential, Kind as CredentialKind, NewAppPassword, Scope, Verifier};

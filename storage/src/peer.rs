@@ -94,9 +94,18 @@ impl Peer {
         Peer { protocol: "cli", remote: nowhere, local: nowhere, tls: None, trace: TraceId::new() }
     }
 
-    /// The address as the audit log writes it; `local` for the command line.
+    /// The daemon itself, which sends mail on and tells of it.
+    pub fn daemon() -> Self {
+        Peer { protocol: "daemon", ..Peer::command_line() }
+    }
+
+    /// The address as the audit log writes it; `local` for the command line and the daemon.
     pub fn address(&self) -> String {
-        if self.protocol == "cli" { "local".to_owned() } else { self.remote.ip().to_canonical().to_string() }
+        if matches!(self.protocol, "cli" | "daemon") {
+            "local".to_owned()
+        } else {
+            self.remote.ip().to_canonical().to_string()
+        }
     }
 }
 
@@ -143,10 +152,18 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The administrator at this machine's command line, and the daemon itself.
+    /// The administrator at this machine's command line.
     pub fn command_line() -> Self {
-        let (name, peer) = (String::new(), Peer::command_line());
-        Actor { account: None, name, peer, read_only: false, pass: Pass::default() }
+        Actor::nobody(Peer::command_line())
+    }
+
+    /// The daemon itself, which sends mail on and tells of it.
+    pub fn daemon() -> Self {
+        Actor::nobody(Peer::daemon())
+    }
+
+    fn nobody(peer: Peer) -> Self {
+        Actor { account: None, name: String::new(), peer, read_only: false, pass: Pass::default() }
     }
 
     /// Whether it may change anything.

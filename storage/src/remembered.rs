@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Notes that a sender came, as `note` says by the present second and what is known of it; both are given back.
-    /// What has not come for `forget` seconds is forgotten.
+    /// What has not come for `forget` seconds is forgotten, and what was never let through after `window` seconds.
     ///
     /// # Errors
     /// When the store fails.
@@ -66,6 +66,7 @@ impl Store {
         &self,
         key: [u8; 16],
         forget: u64,
+        window: u64,
         note: impl Fn(u64, Option<Seen>) -> Seen + Send + Sync + 'static,
     ) -> Result<(u64, Option<Seen>), Error> {
         let seconds = |row: &Row<'_>, at| Ok::<u64, Error>(row.int(at)?.max(0) as u64);
@@ -73,6 +74,8 @@ impl Store {
             .write_grouped(move |tx| {
                 let now = (clock(tx)? / 1000) as u64;
                 tx.run("DELETE FROM greylist WHERE last < $1", params![now.saturating_sub(forget) as i64])?;
+                let begun = now.saturating_sub(window) as i64;
+                tx.run("DELETE FROM greylist WHERE taken = 0 AND first < $1", params![begun])?;
                 let known =
                     tx.row("SELECT first, last, taken FROM greylist WHERE key = $1", params![&key[..]], |row| {
                         Ok(Seen { first: seconds(row, 0)?, last: seconds(row, 1)?, passed: seconds(row, 2)? })

@@ -129,6 +129,14 @@ impl Store {
         tempfile::tempfile_in(&self.inner.data)
     }
 
+    /// Whether the disk has room for more than its reserve.
+    ///
+    /// # Errors
+    /// [`Error::Full`]; those of the disk.
+    pub fn has_space(&self) -> Result<(), Error> {
+        self.blobs().check_space()
+    }
+
     /// Opens the store in a folder, making what is missing and tidying what a crash left.
     ///
     /// # Errors

@@ -4,14 +4,18 @@
 
 mod world;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use storage::{Delivered, Envelope, Mail, Store, Target, TraceId};
+use storage::audit::Filter;
+use storage::{Delivered, Delivery, Envelope, Error, Mail, Store, Target, TraceId};
 
 use world::{World, actor, home, on_both_engines};
 
 on_both_engines! {
     one_who_is_reached_by_several_addresses_gets_one_copy
     a_detail_names_a_mailbox_without_a_special_use
+    who_has_no_room_is_left_out_for_the_others
     those_who_get_the_same_do_not_wait_in_a_circle
 }
 
@@ -22,14 +26,19 @@ async fn mail(store: &Store, name: &str) -> Mail {
 
 /// Delivers to addresses that have these details.
 async fn deliver(store: &Store, to: &[(i64, Option<&str>)]) -> Delivered {
+    written(store, to, "Subject: x\r\n\r\n").await.commit().await.unwrap()
+}
+
+/// A delivery to addresses that have these details, of which all has come.
+async fn written(store: &Store, to: &[(i64, Option<&str>)], content: &str) -> Delivery {
     let target = |(account, detail): &(i64, Option<&str>)| {
         let address = detail.map_or("x@example.org".into(), |detail| format!("x+{detail}@example.org"));
         Target { account: *account, address, detail: detail.map(str::to_owned) }
     };
     let envelope = Envelope::here(TraceId::new(), "a@b.example".into(), to.iter().map(target).collect());
     let mut delivery = store.delivery(actor(), envelope);
-    delivery.write(Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
-    delivery.commit().await.unwrap()
+    delivery.write(Bytes::copy_from_slice(content.as_bytes())).await.unwrap();
+    delivery
 }
 
 async fn count(mail: &Mail, mailbox: &str) -> u32 {
@@ -63,6 +72,35 @@ async fn a_detail_names_a_mailbox_without_a_special_use(world: World) {
     alice.create("lists/rust", None).await.unwrap();
     deliver(&store, &[(id, Some("lists/rust")), (id, Some("Trash"))]).await;
     assert_eq!((count(&alice, "lists/rust").await, count(&alice, "INBOX").await), (1, 6));
+}
+
+async fn who_has_no_room_is_left_out_for_the_others(world: World) {
+    let (store, _) = world.start().await;
+    home(&store, "tiny", Some(100)).await;
+    let id = async |name| store.account(name).await.unwrap().unwrap().id;
+    let (alice, tiny) = (id("alice").await, id("tiny").await);
+    let room = async |account, size| store.has_room(account, size).await.unwrap();
+    assert!(room(tiny, 100).await && !room(tiny, 101).await && room(alice, u64::MAX).await);
+    mail(&store, "tiny").await.create("shop", None).await.unwrap();
+    let content = "x".repeat(60);
+    let full = async |to: &[(i64, Option<&str>)]| written(&store, to, &content).await.without_room().await.unwrap();
+    let (none, tiny_alone) = (BTreeSet::new(), BTreeSet::from([tiny]));
+    assert_eq!(full(&[(tiny, None), (tiny, Some("toys")), (alice, None)]).await, none, "one copy fits");
+    assert_eq!(full(&[(tiny, None), (tiny, Some("shop")), (alice, None)]).await, tiny_alone, "two do not");
+    written(&store, &[(tiny, None)], &content).await.commit().await.unwrap();
+    assert!(room(tiny, 40).await && !room(tiny, 41).await);
+    assert_eq!(full(&[(tiny, None)]).await, none, "there are no others");
+    let all = [(tiny, Some("toys")), (alice, None)];
+    assert_eq!(written(&store, &all, &content).await.commit().await, Err(Error::OverQuota));
+    let mut delivery = written(&store, &all, &content).await;
+    delivery.leave_out(&delivery.without_room().await.unwrap()).await;
+    assert_eq!(delivery.commit().await.unwrap().mailboxes, 1);
+    assert_eq!(count(&mail(&store, "alice").await, "INBOX").await, 1);
+    assert_eq!(count(&mail(&store, "tiny").await, "INBOX").await, 1);
+    let filter = Filter { outcome: Some("refused".into()), limit: 1, ..Filter::default() };
+    let record = store.audit(filter).await.unwrap().remove(0);
+    assert_eq!((&*record.action, &*record.target), ("mail.deliver", "x+toys@example.org"), "who got nothing");
+    store.verify_audit().await.unwrap();
 }
 
 async fn those_who_get_the_same_do_not_wait_in_a_circle(world: World) {

@@ -21,6 +21,8 @@ on_both_engines! {
     an_account_sends_to_so_many_in_an_hour
     the_administrator_holds_retries_and_drops
     what_is_too_old_is_found
+    what_is_due_is_divided_by_messages
+    a_message_for_many_is_claimed_in_parts
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -52,7 +54,7 @@ async fn send(store: &Store, to: &[&str], here: Vec<Target>, terms: Terms) -> Re
 }
 
 async fn claim(queue: &Queue, destination: &str) -> Vec<Claim> {
-    queue.claim(destination, 100, LONG).await.unwrap()
+    queue.claim(&[destination.to_owned()], 100, LONG).await.unwrap().0
 }
 
 async fn waiting(queue: &Queue) -> usize {
@@ -89,7 +91,7 @@ async fn what_is_claimed_is_nobody_elses_until_its_time_is_over(world: World) {
     let (store, _) = world.start().await;
     let queue = store.queue();
     send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
-    let first = queue.claim("one.example", 100, Duration::from_secs(2)).await.unwrap();
+    let first = queue.claim(&["one.example".into()], 100, Duration::from_secs(2)).await.unwrap().0;
     assert!(claim(&queue, "one.example").await.is_empty(), "it is claimed");
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let second = claim(&queue, "one.example").await;
@@ -115,7 +117,7 @@ async fn each_destination_is_found_when_something_is_due(world: World) {
     let claims = claim(&queue, "two.example").await;
     let fates = claims.into_iter().map(|claim| (claim, Fate::Deferred("450 later".into(), LONG))).collect();
     queue.settle(actor(), fates, vec![]).await.unwrap();
-    queue.rest("one.example", 3, LONG * 2, "connection refused").await.unwrap();
+    queue.rest("one.example", LONG * 2, "connection refused").await.unwrap();
     let due = queue.due().await.unwrap();
     assert_eq!(due.destinations, ["three.example"]);
     assert!(due.next.unwrap() <= LONG && due.next.unwrap() > LONG - Duration::from_secs(60));
@@ -171,13 +173,18 @@ async fn the_administrator_holds_retries_and_drops(world: World) {
     send(&store, &["a@one.example"], vec![], terms()).await.unwrap();
     assert_eq!(queue.hold(actor(), Which::Address("a@one.example".into())).await.unwrap(), 2);
     assert_eq!(queue.due().await.unwrap().destinations, ["two.example"]);
-    queue.rest("one.example", 1, LONG, "away").await.unwrap();
+    queue.rest("one.example", LONG, "away").await.unwrap();
     let first = queue.list(Which::All, 0).await.unwrap().remove(0);
     assert!(first.held);
     assert_eq!(queue.retry(actor(), Which::Row(first.id)).await.unwrap(), 1);
     assert_eq!(recipients(&claim(&queue, "one.example").await), ["a@one.example"]);
-    assert_eq!(queue.remove(actor(), Which::Trace(first.trace)).await.unwrap(), 2);
-    assert_eq!(queue.remove(actor(), Which::All).await.unwrap(), 1);
+    assert_eq!(queue.remove(actor(), Which::Trace(first.trace.clone())).await.unwrap(), 1, "one is being sent");
+    assert_eq!(queue.hold(actor(), Which::Row(first.id)).await.unwrap(), 1);
+    assert_eq!(queue.retry(actor(), Which::Row(first.id)).await.unwrap(), 1);
+    assert!(!queue.list(Which::Row(first.id), 0).await.unwrap()[0].held, "though it is being sent");
+    world.tamper("UPDATE queue SET due = 0").await;
+    assert_eq!(queue.remove(actor(), Which::Address("A@One.Example".into())).await.unwrap(), 2, "its time was over");
+    assert_eq!(waiting(&queue).await, 0);
     assert_eq!(world.tamper("UPDATE blobs SET size = size WHERE refs = 0").await, 1);
     store.verify_audit().await.unwrap();
 }
@@ -188,6 +195,53 @@ async fn what_is_too_old_is_found(world: World) {
     send(&store, &["a@one.example"], vec![], Terms { lifetime: Duration::from_millis(1), ..terms() }).await.unwrap();
     send(&store, &["b@one.example"], vec![], terms()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!queue.due().await.unwrap().expired, "it is due, and tried");
+    assert!(queue.claim_expired(10, LONG).await.unwrap().is_empty());
+    queue.rest("one.example", LONG, "away").await.unwrap();
+    assert!(queue.due().await.unwrap().expired);
     assert_eq!(recipients(&queue.claim_expired(10, LONG).await.unwrap()), ["a@one.example"]);
     assert!(queue.claim_expired(10, LONG).await.unwrap().is_empty(), "it is claimed");
+}
+
+async fn what_is_due_is_divided_by_messages(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    let many: Vec<String> = (0..25).map(|number| format!("a{number}@one.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for to in [&many[..1], &many[..4], &many[..], &many[..2], &many[..1], &["b@two.example"]] {
+        send(&store, to, vec![], terms()).await.unwrap();
+    }
+    assert_eq!(claim(&queue, "three.example").await.len(), 0);
+    let names = |list: &[&str]| list.iter().map(|name| format!("{name}.example")).collect::<Vec<String>>();
+    let groups = [(names(&["one"]), 3), (names(&["two", "three"]), 2)];
+    let counts = |found: &[Vec<Vec<Claim>>]| -> Vec<Vec<usize>> {
+        found.iter().map(|parts| parts.iter().map(Vec::len).collect()).collect()
+    };
+    let found = queue.claim_each(&groups, 2, LONG).await.unwrap();
+    assert_eq!(counts(&found), [vec![30], vec![1]], "the oldest six rows, and all of the third message");
+    let found = queue.claim_each(&groups, 2, LONG).await.unwrap();
+    assert_eq!(counts(&found), [vec![2, 1], vec![]], "each message is in one part");
+    let claims = found.into_iter().flatten().flatten();
+    let fates = claims.map(|claim| (claim, Fate::Deferred("450 later".into(), Duration::ZERO))).collect();
+    queue.settle(actor(), fates, vec![]).await.unwrap();
+    let one = queue.claim(&names(&["one"]), 1, LONG).await.unwrap().0;
+    assert_eq!(recipients(&one), ["a0@one.example", "a1@one.example"], "both of the older one");
+    assert_eq!(counts(&queue.claim_each(&groups, 10, LONG).await.unwrap()), [vec![1], vec![]]);
+    send(&store, &["a@three.example", "b@two.example"], vec![], terms()).await.unwrap();
+    let (both, empty) = queue.claim(&names(&["none", "two", "three"]), 2, LONG).await.unwrap();
+    assert_eq!(empty, 2, "one has nothing, of one all is claimed, and of one as much as was asked for");
+    assert_eq!(recipients(&both), ["a@three.example", "b@two.example"], "what goes one way goes together");
+}
+
+async fn a_message_for_many_is_claimed_in_parts(world: World) {
+    let (store, _) = world.start().await;
+    let queue = store.queue();
+    let many: Vec<String> = (0..1005).map(|number| format!("a{number}@one.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    send(&store, &many, vec![], terms()).await.unwrap();
+    let counts = [
+        queue.claim(&["one.example".into()], 1, LONG).await.unwrap().0.len(),
+        claim(&queue, "one.example").await.len(),
+    ];
+    assert_eq!(counts, [1000, 5]);
 }

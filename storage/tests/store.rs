@@ -312,7 +312,20 @@ async fn addresses_find_their_accounts(world: World) {
     assert_eq!(found("alice", "example.org").await, Some(1), "somebody has it");
     store.set_alias(&actor(), "one@example.org", vec!["two@example.org".into()]).await.unwrap();
     store.set_alias(&actor(), "two@example.org", vec!["one@example.org".into()]).await.unwrap();
-    assert!(store.resolve("one", "example.org").await.is_err(), "round in circles");
+    assert_eq!(found("one", "example.org").await, Some(0), "round in circles, to nobody");
+    let own = ["bob@example.org", "x@away.example"].map(str::to_owned).to_vec();
+    store.set_alias(&actor(), "bob@example.org", own).await.unwrap();
+    let bob = store.resolve("bob", "example.org").await.unwrap().unwrap();
+    assert_eq!((bob.accounts.len(), bob.onward.len()), (1, 1), "its own account, and another");
+    store.set_alias(&actor(), "bob@example.org", vec!["x@away.example".into()]).await.unwrap();
+    store
+        .set_alias(&actor(), "both@example.org", vec!["bob@example.org".into(), "via@example.org".into()])
+        .await
+        .unwrap();
+    store.set_alias(&actor(), "via@example.org", vec!["bob@example.org".into()]).await.unwrap();
+    let both = store.resolve("both", "example.org").await.unwrap().unwrap();
+    assert_eq!((both.accounts.len(), both.onward.len()), (0, 1), "two ways that lead to one are no circle");
+    store.remove_alias(&actor(), "bob@example.org").await.unwrap();
     assert_eq!(found("alice", "elsewhere.example").await, None);
     store.add_domain(&actor(), "b\u{fc}cher.example", Vec::new()).await.unwrap();
     assert_eq!(found("alice", "xn--bcher-kva.example").await, Some(1), "both forms are one");

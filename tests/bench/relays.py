@@ -45,7 +45,7 @@ drain = 1
         self.start()
         self.port = self.submission
         if not sends:
-            rest = "INSERT INTO resting (destination, until, failures, said) VALUES (?, ?, 1, 'the bench waits')"
+            rest = "INSERT INTO resting (destination, until, said) VALUES (?, ?, 'the bench waits')"
             self._change(lambda rows: rows.executemany(rest, [(name, NEVER) for name in destinations]))
 
     def release(self):

@@ -233,10 +233,10 @@ def wishes(report, world):
 
 def sealers(report, world, keys):
     """A list that changes what it passes on, and vouches for what it saw."""
-    def through(mark, changed=b""):
+    def through(mark, changed=b"", told=b"pass"):
         seen = keys.sign("rsa", letter(mark, "Hello", sender="alice@signer.test"), (b"relaxed", b"relaxed"),
                          include=[b"from", b"subject"])
-        seen = b"Authentication-Results: list.test; dkim=pass header.d=signer.test\r\n" + seen
+        seen = b"Authentication-Results: list.test; dkim=pass header.d=signer.test; dmarc=" + told + b"\r\n" + seen
         passed = seen.replace(b"Hello", b"Hello, said the list")
         seal = dkim.arc_sign(passed, b"rsa", b"list.test", keys.private["rsa"], b"list.test",
                              include_headers=[b"from", b"subject"])
@@ -248,6 +248,8 @@ def sealers(report, world, keys):
     where, results = found(world, "sealed by a known list")
     report.check("ARC of a list that is known: taken", where == "INBOX" and "arc=pass" in results,
                  (said, where, results))
+    said = through("sealed as failed", told=b"fail (list.test; dmarc=pass)")
+    report.check("ARC of a list that is known, which tells that DMARC failed: refused", said.startswith("550"), said)
     said = through("sealed and changed", b"said somebody")
     report.check("ARC of a list that is known, then changed: refused", said.startswith("550"), said)
     world.settings()

@@ -2,8 +2,8 @@
 
 import email, re, smtplib, time
 
-from forwards_world import A, ORIGIN
-from neighbours import PASSWORD, Postfix, insecure
+from forwards_world import A, AUTHOR, ORIGIN
+from neighbours import PASSWORD, Postfix, insecure, notification
 from servers import free_ports, wait
 
 PORT, SECURE, OTHER = free_ports(3)
@@ -21,7 +21,7 @@ C = "127.0.0.36"
 
 def run(report, world):
     world.a.cli("user", "add", "tiny", "--password-stdin", "--quota", "64K", input=PASSWORD + "\n")
-    for part in (python, full, postfix):
+    for part in (python, full, told, postfix):
         try:
             part(report, world)
         except Exception as error:
@@ -91,9 +91,30 @@ def python(report, world):
         taken, _ = session.hand("", ["dots@a.test"], text)
         report.check("LMTP: from nobody, to a group, one answer", [code for code, _ in taken] == [250] and
                      all(one.endswith(b"\r\n\r\n.\r\n..\r\n.x\r\n") for one in world.has("adam", "dots")), taken)
-    for user in ("anna",):
-        code = binary(user)
-        report.check("LMTP: BDAT has an answer for each too", code == [250, 250], code)
+    code = binary("anna")
+    report.check("LMTP: BDAT has an answer for each too", code == [250, 250], code)
+    for name, protocol, port in (("LMTP", Handed, PORT), ("SMTP", smtplib.SMTP, world.port)):
+        with protocol(A, port, "lmtp.test", timeout=60, source_address=(ORIGIN, 0)) as session:
+            too_large(report, name, session)
+
+
+def too_large(report, name, session):
+    """Only the last chunk is answered for each recipient: what fails before is one reply to one command (RFC 3030)."""
+    session.ehlo()
+    most = int(session.esmtp_features["size"])
+    for last in (False, True):
+        session.mail("x@out.test")
+        session.rcpt("anna@a.test")
+        session.rcpt("adam@a.test")
+        content = b"Subject: large\r\n\r\n".ljust(most + 1, b"x")
+        session.send(b"BDAT %d%s\r\n" % (len(content), b" LAST" if last else b"") + content + b"NOOP\r\n")
+        count = 2 if last and name == "LMTP" else 1
+        codes = [session.getreply()[0] for _ in range(count + 1)]
+        report.check(f"{name}: answers to a chunk too large{', the last' if last else ''}: {count}", codes ==
+                     [552] * count + [250], codes)
+        code, text = session.docmd("BDAT", "0 LAST")
+        report.check(f"{name}: behind it there is no transaction", code == 503, (code, text))
+        session.rset()
 
 
 def binary(user):
@@ -127,8 +148,43 @@ def full(report, world):
         codes = [session.rcpt(f"{user}@a.test")[0] for user in ("anna", "tiny", "adam")]
         code, said = session.data(content.replace(b"no room", b"smtp room"))
     has = len(world.has("anna", "smtp room")), len(world.has("adam", "smtp room"))
-    report.check("SMTP, one mailbox is full: the others have it, or all is put off", (code == 250 and has == (1, 1)) or
-                 (code == 452 and has == (0, 0)), (codes, code, said, has))
+    report.check("SMTP, one mailbox is full: the others have it", (codes, code, has) == ([250] * 3, 250, (1, 1)),
+                 (codes, code, said, has))
+    for name, session in (("SMTP", smtplib.SMTP(A, world.port, timeout=60, source_address=(ORIGIN, 0))),
+                          ("LMTP", Handed(A, PORT, "lmtp.test"))):
+        with session:
+            session.ehlo()
+            session.mail("x@out.test", [f"size={len(content)}"])
+            answers = [session.rcpt(f"{user}@a.test") for user in ("tiny", "anna")]
+        report.check(f"{name}, a message that says how long it is: who has no room is refused at once",
+                     [code for code, _ in answers] == [452, 250] and answers[0][1].startswith(b"4.2.2 "), answers)
+
+
+def told(report, world):
+    """Who has no room misses what the others get, and the sender hears of it."""
+    world.a.cli("alias", "add", "office@a.test", "anna", "tiny", "adam")
+    text = ("x" * 70 + "\r\n") * 1500
+    for name, to, address in (("a member of a group", ["office@a.test"], "office@a.test"),
+                              ("one of two recipients", ["tiny@a.test", "anna@a.test"], "tiny@a.test"),
+                              ("a member, by LMTP", ["office@a.test"], "office@a.test")):
+        mark = f"no room for {name}"
+        if "LMTP" in name:
+            with Handed(A, PORT, "lmtp.test") as session:
+                taken, _ = session.hand(AUTHOR, to, world.message(mark, text))
+            said = str(taken[0][0])
+        else:
+            said = world.bring(to, world.message(mark, text))
+        report.check(f"no room for {name}: taken", said.startswith("250"), said)
+        for user, count in (("anna", 1), ("adam", len(to) % 2), ("tiny", 0)):
+            report.check(f"no room for {name}: what {user} has", len(world.has(user, mark)) == count)
+        notices = world.heard("signer", f"<{mark.replace(' ', '.')}@signer.test>")
+        rows = [(row["Action"], row["Status"], str(row["Final-Recipient"]).replace(" ", "")) for one in notices
+                for row in notification(one)[1]]
+        report.check(f"no room for {name}: the sender hears of the address", rows == [
+            ("failed", "5.2.2", f"rfc822;{address}")], rows)
+        refused = world.a.json("audit", "query", "--limit", "1", "--action", "mail.deliver", "--outcome", "refused")
+        report.check(f"no room for {name}: the audit log names who got nothing", [
+            record["target"] for record in refused] == [address], refused)
 
 
 def postfix(report, world):

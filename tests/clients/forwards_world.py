@@ -29,7 +29,8 @@ class World:
         dsn = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 50000000", "DSN")
         offers = {"out": dsn, "plain": dsn[:-1], "signer": dsn}
         self.sinks = {name: Sink(address, self.port, {"RCPT": lost}, offers[name]) for name, address in SINKS.items()}
-        more = f"[smtp.trust]\ntrusted = []\n[smtp]\nmax_hops = {hops}\nmax_errors = 100000\n"
+        more = (f"[smtp.trust]\ntrusted = []\n[smtp]\nmax_hops = {hops}\nmax_errors = 100000\n"
+                'max_message = "1M"\n')
         # neighbour takes anything that has a port for a DNS.
         self.a = neighbour(self.zones, self.port, "mx.a.test", A, "a.test", "anna", "adam", outbound=OUTBOUND,
                            more=more + listeners)

@@ -1,22 +1,27 @@
 """The test suite of RFC 7208, taken from the source distribution of pyspf: every scenario's zones are served by a DNS
 server of our own, and `judge` says what comes out for each case. It needs PyYAML and dnspython."""
 
-import pathlib, subprocess, sys, tarfile, tempfile
+import pathlib, subprocess, sys, tarfile
 
 import yaml
 
 from zones import Zones
 
+SOURCES = pathlib.Path(__file__).resolve().parents[2] / "target" / "sources"
 SUITE = "rfc7208-tests.yml"
 DEFAULT = "DEFAULT"
 NONE = ["NONE"]
+# Cases that SMTP cannot carry: their HELO or their sender is not by its syntax.
+UNCARRIED = ["toolonglabel", "emptylabel", "nolocalpart", "invalid-domain-long-via-macro", "dorky-sentinel",
+             "invalid-hello-macro"]
 
 
-def fetch(folder):
-    """The scenarios of the suite."""
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest",
-                    folder, "pyspf"], check=True, timeout=300)
-    [archive] = pathlib.Path(folder).glob("pyspf-*.tar.gz")
+def fetch():
+    """The scenarios of the suite, which tests/run has fetched."""
+    if not list(SOURCES.glob("pyspf-*.tar.gz")):
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest",
+                        SOURCES, "pyspf"], check=True, timeout=300)
+    [archive] = SOURCES.glob("pyspf-*.tar.gz")
     with tarfile.open(archive) as packed:
         [member] = [member for member in packed.getmembers() if pathlib.PurePath(member.name).name == SUITE]
         return list(yaml.safe_load_all(packed.extractfile(member)))
@@ -70,12 +75,12 @@ def run(judge, zones, scenarios):
 
 
 def main(judge_with):
-    """`judge_with(port)` gives the function that judges with the DNS server on that port."""
-    with tempfile.TemporaryDirectory() as folder:
-        scenarios = fetch(folder)
+    """Whether each case is right, but for those that SMTP cannot carry. `judge_with(port)` gives the function that
+    judges with the DNS server on that port."""
+    scenarios = fetch()
     with Zones() as zones:
         right, uncarried, wrong = run(judge_with(zones.port), zones, scenarios)
     for line in wrong:
         print("wrong:", line)
     print(f"SPF: {right} right, {len(wrong)} wrong, {len(uncarried)} that SMTP cannot carry: {' '.join(uncarried)}")
-    return not wrong and right > 0
+    return not wrong and right > 0 and sorted(uncarried) == sorted(UNCARRIED)

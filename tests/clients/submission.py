@@ -72,7 +72,7 @@ class World:
 
 def main():
     report, world = Report("submission"), World()
-    parts = [fields, broken, signatures, programs, senders, authors, sizes, notices, hourly,
+    parts = [fields, results, broken, signatures, programs, senders, authors, sizes, notices, hourly,
              *submission_domain.PARTS]
     try:
         for part in [part for part in parts if not PARTS or part.__name__ in PARTS]:
@@ -126,6 +126,26 @@ def fields(report, world):
     said = world.send(b"From: anna@a.test\r\nSubject: only blind\r\nBcc: adam@a.test\r\n\r\nx\r\n", "adam@a.test")
     report.check("fields, only blind recipients: taken", said.startswith("250") and not head(world.has(
         "adam", "only blind"))["Bcc"], said)
+
+
+def results(report, world):
+    """What claims to be our own finding goes: those who read it would believe it (RFC 8601 §5)."""
+    forms = {"plain": "mx.a.test; dkim=pass header.d=bank.test",
+             "in capitals": "MX.A.Test; dkim=pass header.d=bank.test",
+             "folded, with a comment": "\r\n (by us) mx.a.test;\r\n dkim=pass header.d=bank.test",
+             "quoted": '"mx.a.test"; dkim=pass header.d=bank.test'}
+    for name, value in forms.items():
+        mark = f"results {name}"
+        content = (f"Authentication-Results: {value}\r\nFrom: anna@a.test\r\n"
+                   f"Authentication-Results: mx.other.test; spf=pass\r\nSubject: {mark}\r\n\r\nx\r\n").encode()
+        said = world.send(content, ["x@out.test", "adam@a.test"])
+        report.check(f"results, {name}: taken", said.startswith("250"), said)
+        for where, came in (("elsewhere", world.came(mark)), ("here", world.has("adam", mark))):
+            seen = head(came)
+            report.check(f"results, {name}, {where}: what claims to be ours is gone, and nothing else",
+                         seen["Subject"] == mark and b"bank.test" not in came and b"mx.other.test; spf=pass" in came,
+                         came[:2000])
+        report.check(f"results, {name}: dkimpy finds the signatures good", verifies(world, world.came(mark)))
 
 
 def broken(report, world):
@@ -301,6 +321,9 @@ def authors(report, world):
         said = world.send(f"{lines}\r\nSubject: author {name};\r\n\r\nx\r\n".encode(), "adam@a.test")
         came = world.has("adam", f"author {name};") if said.startswith("250") else b""
         report.check(f"authors, {name}: refused", said[:1] == "5", (said, came[-300:]))
+    for form in ("g:;, <anna@a.test> <ceo@bank.test>", "g: anna@a.test; <anna@a.test> <ceo@bank.test>"):
+        said = world.send(f"From: {form}\r\nSubject: author of a group\r\n\r\nx\r\n".encode(), "adam@a.test")
+        report.check(f"authors, a group, {form}: refused", said.startswith("550 5.6.0"), said)
     for form in ("anna@a.test", "Änna <anna@a.test>", "sales@a.test", "anna@a.test, sales@a.test", "team@a.test",
                  "Anna <anna+list@a.test>", '"Anna, A." <info@second.test>'):
         said = world.send(f"From: {form}\r\nSubject: own\r\n\r\nx\r\n".encode(), "adam@a.test")

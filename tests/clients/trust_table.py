@@ -1,8 +1,9 @@
 """A table of signed messages: what dkimpy signs we must judge as it does, and what we sign it must verify.
 
 The functions that do our part are parameters: `judge(message, client, helo, sender)` gives the text of our field
-Authentication-Results, `signed_by_us(message)` the message as it goes out, and `sealed_by_us(message)` the message with
-our ARC set on top. `records` is what DNS has of our own keys. Needs dkimpy, pynacl, authres and openssl."""
+Authentication-Results, `signed_by_us(message)` the message as it goes out, and `sealed_by_us(message)` the message as
+it is passed on, with our ARC set. `records` is what DNS has of our own keys. Needs dkimpy, pynacl, authres and
+openssl."""
 
 import base64, re, subprocess
 from dataclasses import dataclass
@@ -222,14 +223,16 @@ def chained(keys, judge, sealed_by_us, records):
     lookup = keys.lookup(records)
 
     def sealed_by_them(message):
-        field = b"Authentication-Results: relay.test; dkim=pass header.d=signer.test; arc=" + state(message) + b"\r\n"
+        before, _ = opinion(message)
+        field = b"Authentication-Results: relay.test; dkim=pass header.d=signer.test; arc=" + before + b"\r\n"
         lines = dkim.arc_sign(field + message, b"rsa", DOMAIN.encode(), keys.private["rsa"], b"relay.test",
                               include_headers=[b"from", b"to", b"subject"])
         return b"".join(lines) + message
 
-    def state(message):
-        found = dkim.arc_verify(message, dnsfunc=lookup)[0]
-        return found if found else b"fail"
+    def opinion(message):
+        """Of dkimpy: what the chain is, and of how many sets."""
+        found, sets, _ = dkim.arc_verify(message, dnsfunc=lookup)
+        return found or b"fail", len(sets)
 
     for name, body in BODIES.items():
         message = keys.sign("rsa", HEADER + b"\r\n" + body, FORMS[3])
@@ -238,12 +241,12 @@ def chained(keys, judge, sealed_by_us, records):
             for who in chain:
                 sealed = sealed_by_them(sealed) if who == "t" else sealed_by_us(sealed)
             text = judge(sealed, "192.0.2.1", "client.test", "sender@elsewhere.test")
-            found, theirs_ = [result.result for result in results(text, "arc")], state(sealed)
-            good = found == ["pass"] and theirs_ == b"pass"
+            found, theirs_ = [result.result for result in results(text, "arc")], opinion(sealed)
+            good = found == ["pass"] and theirs_ == (b"pass", len(chain))
             yield f"chain {chain}, body {name}", None if good else f"{theirs_}, {text}"
             if chain in ("t", "to", "oto"):
                 broken = sealed.replace(b"Subject: A message", b"Subject: A massage")
                 text = judge(broken, "192.0.2.1", "client.test", "sender@elsewhere.test")
                 found = [result.result for result in results(text, "arc")]
-                good = found == ["fail"] and state(broken) != b"pass"
+                good = found == ["fail"] and opinion(broken)[0] != b"pass"
                 yield f"broken chain {chain}, body {name}", None if good else text

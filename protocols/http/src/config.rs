@@ -59,6 +59,12 @@ impl Config {
         Err(ConfigError { module: "http", message: wrong.to_owned() })
     }
 
+    /// The name by which mail clients are told to reach this host, `hostname`: as the certificate has it, without a
+    /// final dot.
+    pub fn client_host<'a>(&'a self, hostname: &'a str) -> &'a str {
+        if self.mail_host.is_empty() { hostname } else { self.mail_host.trim_end_matches('.') }
+    }
+
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout)
     }
@@ -97,6 +103,8 @@ mod tests {
             assert!(read(wrong).unwrap().check().unwrap_err().message.contains("mail_host"), "{wrong}");
         }
         assert!(read("mail_host = 'mail.example'").unwrap().check().is_ok());
+        assert_eq!(read("mail_host = 'mail.example.'").unwrap().client_host("mx.example"), "mail.example");
+        assert_eq!(Config::default().client_host("mx.example"), "mx.example");
         assert!(Config::default().check().is_ok());
     }
 

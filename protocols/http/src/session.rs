@@ -60,8 +60,7 @@ impl Server {
     pub(crate) fn new(config: Config, services: Services) -> Server {
         let counter = |class: &'static str| metrics::counter!("wharfinger_http_answers", "status" => class);
         let answers = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter);
-        let host = if config.mail_host.is_empty() { &*services.hostname } else { &*config.mail_host };
-        let offers = Offers::new(host, &services.listeners);
+        let offers = Offers::new(config.client_host(&services.hostname), &services.listeners);
         Server { config, auth: services.auth, offers, mta_sts: services.mta_sts, answers }
     }
 }

@@ -102,7 +102,7 @@ impl Config {
     fn wrong(&self) -> Option<&'static str> {
         let filters = self.rspamd.wrong().or_else(|| self.clamd.wrong());
         let filters = filters.or_else(|| self.dnsbl.wrong()).or_else(|| self.greylist.wrong());
-        self.dns.wrong().or_else(|| self.outbound.wrong()).or(filters)
+        self.dns.wrong().or_else(|| self.trust.wrong()).or_else(|| self.outbound.wrong()).or(filters)
     }
 }
 

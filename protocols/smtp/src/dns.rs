@@ -59,6 +59,17 @@ pub enum Nothing {
     Unknown(String),
 }
 
+/// How the servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// They answer.
+    Good,
+    /// They say that they cannot: they may only have no network yet.
+    Failing,
+    /// They say nothing.
+    Silent,
+}
+
 /// A resolver.
 #[derive(Clone)]
 pub struct Dns {
@@ -148,10 +159,13 @@ impl Dns {
         if values.is_empty() { Err(Nothing::Data) } else { Ok(values) }
     }
 
-    /// Whether the servers say anything at all when they are asked about a zone.
-    pub(crate) async fn is_answering(&self, zone: Name) -> bool {
-        let asked = timeout(QUESTION, self.resolver.lookup(zone, RecordType::SOA)).await;
-        matches!(asked, Ok(Ok(_) | Err(NetError::Dns(_))))
+    /// What the servers say when they are asked about a zone.
+    pub(crate) async fn health(&self, zone: Name) -> Health {
+        match timeout(QUESTION, self.resolver.lookup(zone, RecordType::SOA)).await {
+            Ok(Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => Health::Good,
+            Ok(Err(NetError::Dns(_))) => Health::Failing,
+            _ => Health::Silent,
+        }
     }
 
     async fn ask<T>(&self, question: impl Future<Output = Result<T, NetError>>) -> Result<T, Nothing> {
@@ -212,6 +226,16 @@ pub(crate) fn no_roots() -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap_or_else(|_| ClientConfig::builder());
     builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+}
+
+/// A domain in small letters and ASCII, as it is asked for; `None` for what can be none.
+pub(crate) fn domain(text: &str) -> Option<String> {
+    let domain = storage::ascii_domain(text.strip_suffix('.').unwrap_or(text));
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    (domain.len() <= 253 && domain.split('.').all(label)).then_some(domain)
 }
 
 /// A name as it is asked for: whole, without the system's search list.

@@ -104,7 +104,7 @@ impl From<&Error> for Reply {
         };
         // The sentences speak to an account's owner; whoever sends it mail is told in other words.
         match error {
-            Error::OverQuota => Reply::new(code, format!("{status} The mailbox is full; try again later")),
+            Error::OverQuota => mailbox_full(),
             Error::Full => Reply::new(code, format!("{status} The server has no space left; try again later")),
             _ => Reply::new(code, format!("{status} {}", one_line(&error.to_string()))),
         }
@@ -150,9 +150,15 @@ pub fn refused_recipient(refused: &Refused) -> Reply {
     match refused {
         Refused::Unknown => Reply::new(550, "5.1.1 No such mailbox here"),
         Refused::Elsewhere => Reply::new(550, "5.7.1 Relaying denied: this server takes mail for its own domains only"),
+        Refused::Full => mailbox_full(),
         Refused::Invalid => Reply::new(501, "5.1.3 Not an address"),
         Refused::Unavailable(error) => Reply::from(error),
     }
+}
+
+/// There is no room for it now (RFC 3463 §3.3).
+fn mailbox_full() -> Reply {
+    Reply::new(452, "4.2.2 The mailbox is full; try again later")
 }
 
 /// Why a message was not taken, though its envelope was.
@@ -164,8 +170,8 @@ pub enum Problem {
     Bare(Bare, Framing),
     /// It passed this many servers.
     Loop(u32),
-    /// Its header does not end.
-    Header(usize),
+    /// Its header is longer than so many bytes, or than so many lines.
+    Header(usize, usize),
     /// It has more than one field for its authors.
     Authors,
     /// Its author is not who sends it.
@@ -205,11 +211,12 @@ impl From<&Problem> for Reply {
             Problem::Loop(hops) => {
                 Reply::new(554, format!("5.4.6 The message passed {hops} servers: it goes round in circles"))
             }
-            Problem::Header(most) => {
-                Reply::new(552, format!("5.3.4 The header of the message is longer than {most} bytes"))
+            Problem::Header(bytes, lines) => {
+                let text = format!("5.3.4 The header of the message is longer than {bytes} bytes or {lines} lines");
+                Reply::new(552, text)
             }
             Problem::Authors => {
-                Reply::new(550, "5.6.0 The message has several authors where one may be: fields, or addresses")
+                Reply::new(550, "5.6.0 From must be one field with addresses of your own, and no group")
             }
             Problem::Author(address) => {
                 let address: String = address.chars().filter(|char| !char.is_control()).take(254).collect();

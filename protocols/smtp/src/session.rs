@@ -41,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) login: Option<Principal>,
     /// What lists of addresses say of it, once they were asked.
     pub(crate) listed: Option<Verdict>,
+    /// For how many recipients it was asked to come back.
+    pub(crate) put_off: u32,
 }
 
 /// One mail transaction.
@@ -51,6 +53,8 @@ pub(crate) struct Transaction {
     pub(crate) from: Option<Mailbox>,
     /// Whether MAIL said SMTPUTF8.
     pub(crate) utf8: bool,
+    /// How long the message is, as MAIL said (RFC 1870 §6).
+    pub(crate) size: Option<u64>,
     /// How the message asks to be passed on.
     pub(crate) manner: Manner,
     /// Whom it is for, and what the sender wants to hear about that.

@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::trust::body::{BodyHasher, BodyHashes};
 use crate::trust::fields::{Field, lines};
 
-/// The longest header, with the empty line.
+/// The longest header, with the empty line, and the most lines it may have: each is looked at for each signature.
 pub(crate) const HEADER: usize = 1 << 20;
+pub(crate) const LINES: usize = 5000;
 /// How much of a body is kept in memory.
 const MEMORY: usize = 256 << 10;
 /// How much of a file is read at once.
@@ -27,11 +28,13 @@ const PIECE: usize = 256 << 10;
 pub(crate) struct Spool {
     authority: Arc<Authority>,
     header: BytesMut,
+    /// Of the header.
+    lines: usize,
     /// Whether the empty line came.
     in_body: bool,
     hasher: BodyHasher,
-    memory: Vec<Bytes>,
-    kept: usize,
+    /// Copied, since a piece may hold on to far more than itself.
+    memory: BytesMut,
     file: Option<File>,
     ascii: bool,
     len: u64,
@@ -40,7 +43,7 @@ pub(crate) struct Spool {
 /// Why a message cannot be taken further.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// Its header does not end.
+    /// Its header is too long.
     Header,
     /// There is no room for it.
     Store(Error),
@@ -62,7 +65,7 @@ pub(crate) struct Spooled {
 }
 
 enum Body {
-    Memory(Vec<Bytes>),
+    Memory(Bytes),
     File(Arc<File>),
 }
 
@@ -71,10 +74,10 @@ impl Spool {
         Spool {
             authority,
             header: BytesMut::new(),
+            lines: 0,
             in_body: false,
             hasher: BodyHasher::new(),
-            memory: Vec::new(),
-            kept: 0,
+            memory: BytesMut::new(),
             file: None,
             ascii: true,
             len: 0,
@@ -90,9 +93,8 @@ impl Spool {
         }
         self.hasher.push(&bytes);
         self.ascii &= bytes.is_ascii();
-        self.kept += bytes.len();
-        self.memory.push(bytes);
-        if self.kept > MEMORY { self.spill().await.map_err(Failed::Store) } else { Ok(()) }
+        self.memory.extend_from_slice(&bytes);
+        if self.memory.len() > MEMORY { self.spill().await.map_err(Failed::Store) } else { Ok(()) }
     }
 
     /// Takes what belongs to the header; what is left belongs to the body.
@@ -106,7 +108,7 @@ impl Spool {
             true => Some(2),
             false => memchr::memmem::find(&self.header[from..], b"\r\n\r\n").map(|at| from + at + 4),
         };
-        match end {
+        let rest = match end {
             Some(end) => {
                 self.in_body = true;
                 self.header.truncate(end);
@@ -115,20 +117,21 @@ impl Spool {
             }
             None if self.header.len() > HEADER => Err(Failed::Header),
             None => Ok(Bytes::new()),
-        }
+        };
+        self.lines += memchr::memchr_iter(b'\n', &self.header[known.min(self.header.len())..]).count();
+        if self.lines > LINES { Err(Failed::Header) } else { rest }
     }
 
     /// Moves what is kept into the file.
     async fn spill(&mut self) -> Result<(), Error> {
-        let (memory, file, authority) = (std::mem::take(&mut self.memory), self.file.take(), self.authority.clone());
-        self.kept = 0;
+        let (memory, file, authority) = (self.memory.split(), self.file.take(), self.authority.clone());
         let work = move || {
+            authority.has_space()?;
             let mut file = file.map_or_else(|| authority.scratch(), Ok)?;
-            memory.iter().try_for_each(|bytes| file.write_all(bytes))?;
-            Ok::<File, io::Error>(file)
+            file.write_all(&memory)?;
+            Ok::<File, Error>(file)
         };
-        let written = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
-        self.file = Some(written.map_err(Error::from)?);
+        self.file = Some(tokio::task::spawn_blocking(work).await.map_err(Error::internal)??);
         Ok(())
     }
 
@@ -137,9 +140,14 @@ impl Spool {
         if self.file.is_some() {
             self.spill().await?;
         }
+        // A field that does not end would be seen by some who read it and not by others.
+        if !self.in_body && !self.header.is_empty() && !self.header.ends_with(b"\r\n") {
+            self.header.extend_from_slice(b"\r\n");
+            self.len += 2;
+        }
         let body = match self.file {
             Some(file) => Body::File(Arc::new(file)),
-            None => Body::Memory(self.memory),
+            None => Body::Memory(self.memory.freeze()),
         };
         Ok(Spooled {
             header: self.header.freeze(),
@@ -190,7 +198,7 @@ impl Spooled {
 pub(crate) struct BodyReader {
     first: Bytes,
     body: Arc<Body>,
-    /// The next piece in memory, or the offset in the file.
+    /// How much of it was read.
     at: u64,
 }
 
@@ -202,9 +210,9 @@ impl BodyReader {
         }
         let at = self.at;
         match &*self.body {
-            Body::Memory(pieces) => {
-                self.at += 1;
-                Ok(usize::try_from(at).ok().and_then(|at| pieces.get(at)).cloned())
+            Body::Memory(body) => {
+                self.at = body.len() as u64;
+                Ok((at < self.at).then(|| body.clone()))
             }
             Body::File(file) => {
                 let file = file.clone();

@@ -94,7 +94,7 @@ impl Blobs {
     }
 
     /// Whether there is room for more than the reserve.
-    fn check_space(&self) -> Result<(), Error> {
+    pub(crate) fn check_space(&self) -> Result<(), Error> {
         let inner = &self.inner;
         let now = u64::try_from(Timestamp::now().0).unwrap_or(0);
         if now.abs_diff(inner.looked.load(Ordering::Relaxed)) > SPACE_FRESH {

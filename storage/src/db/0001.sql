@@ -73,6 +73,7 @@ CREATE TABLE greylist (                  -- senders that came before, and when
     taken BIGINT NOT NULL                -- how often mail was let through
 );
 CREATE INDEX greylist_last ON greylist (last);
+CREATE INDEX greylist_first ON greylist (first) WHERE taken = 0;
 
 CREATE TABLE throttle (                  -- failed log-ins by account, network and both
     key      TEXT   PRIMARY KEY,
@@ -224,14 +225,13 @@ CREATE TABLE queue (                     -- a recipient of such a message
     said        TEXT   NOT NULL DEFAULT '' -- how the newest try ended
 );
 CREATE INDEX queue_due ON queue (destination, due) WHERE held = 0;
-CREATE INDEX queue_message ON queue (message);
+CREATE INDEX queue_message ON queue (message, destination);
 CREATE INDEX queue_holder ON queue (holder) WHERE holder <> '';
 CREATE INDEX queue_expires ON queue (expires);
 CREATE INDEX queue_warns ON queue (warns) WHERE warns IS NOT NULL;
 CREATE TABLE resting (                   -- destinations that cannot be reached
     destination TEXT   PRIMARY KEY,
     until       BIGINT NOT NULL,         -- when they are tried again
-    failures    BIGINT NOT NULL,         -- tries in a row that failed
     said        TEXT   NOT NULL          -- how the newest ended
 );
 CREATE TABLE sending (                   -- how many recipients an account sent to

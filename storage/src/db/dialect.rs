@@ -141,18 +141,13 @@ impl Dialect {
         }
     }
 
-    /// Claims rows of the queue, `which` of them says it: until `$1`, for the process `$2`, at most `$3`. Those that
-    /// another process claims at this moment are left to it. SQLite has one writer anyway.
-    pub(crate) fn claim(self, which: &str) -> String {
-        let skip = match self {
+    /// Ends a query for rows that are to be claimed: those that another process claims at this moment are left to it.
+    /// SQLite has one writer anyway.
+    pub(crate) fn unlocked(self) -> &'static str {
+        match self {
             Dialect::Sqlite => "",
-            Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
-        format!(
-            "UPDATE queue SET due = $1, holder = $2, claim = claim + 1
-             WHERE id IN (SELECT id FROM queue WHERE {which}{skip})
-             RETURNING id, message, recipient, destination, notice, attempts, claim, expires, said, sender"
-        )
+            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
     }
 
     /// Milliseconds since the Unix epoch by the one clock that all nodes share.

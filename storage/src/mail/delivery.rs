@@ -1,6 +1,6 @@
 //! Delivering a message: streamed into one blob, one transaction for all recipients, here and elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::messages::{self, Incoming};
 use super::parse::Parsed;
 use super::view::Flags;
+use crate::accounts::has_room;
+use crate::audit::Entry;
 use crate::blobs::{BlobRow, Staged, Staging};
 use crate::db::{Deed, Read, Tx, params};
 use crate::queue::{self, Manner, NewQueued, Onward, Terms};
@@ -113,9 +115,13 @@ impl Delivery {
         self.note(result).await
     }
 
-    /// Has it put into the mailbox for junk.
+    /// Has it put into the mailbox for junk, and not passed on to other servers: they would take this one for who sends
+    /// junk.
     pub fn junk(&mut self, why: String) {
-        self.envelope.junk = Some(why);
+        let onward: Vec<String> = self.envelope.onward.drain(..).map(|to| to.address).collect();
+        let left_out =
+            if onward.is_empty() { String::new() } else { format!("; not forwarded to {}", onward.join(",")) };
+        self.envelope.junk = Some(why + &left_out);
     }
 
     /// Fields that go before it where it goes on to other servers.
@@ -136,6 +142,41 @@ impl Delivery {
     /// Whether no bytes came so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The accounts that have no room for what was written; empty where nobody else would get it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn without_room(&self) -> Result<BTreeSet<i64>, Error> {
+        if self.envelope.to.is_empty() || self.envelope.to.len() + self.envelope.onward.len() == 1 {
+            return Ok(BTreeSet::new());
+        }
+        let (envelope, size) = (self.envelope.clone(), self.len() as i64);
+        let full = self.store.db().read(move |tx| {
+            let mut needs: BTreeMap<i64, i64> = BTreeMap::new();
+            let copies = copies(tx, &envelope)?.into_iter().map(|(_, target)| target.account);
+            for account in copies {
+                *needs.entry(account).or_default() += size;
+            }
+            let (mut full, mut others) = (BTreeSet::new(), !envelope.onward.is_empty());
+            for account in envelope.to.iter().map(|target| target.account).collect::<BTreeSet<i64>>() {
+                match has_room(tx, account, needs.get(&account).copied().unwrap_or_default())? {
+                    true => others = true,
+                    false => drop(full.insert(account)),
+                }
+            }
+            Ok(if others { full } else { BTreeSet::new() })
+        });
+        full.await
+    }
+
+    /// Delivers nothing to these accounts, which have no room for it: the audit log says so of each address.
+    pub async fn leave_out(&mut self, full: &BTreeSet<i64>) {
+        let is_full = |target: &Target| full.contains(&target.account);
+        let (out, to) = std::mem::take(&mut self.envelope.to).into_iter().partition(is_full);
+        self.envelope.to = to;
+        self.refused(&out, &[], &Error::OverQuota).await;
     }
 
     /// Delivers the message: durable in every mailbox, with an audit record for each, when this returns.
@@ -220,15 +261,18 @@ impl Delivery {
         if let Err(error) = &result
             && error.is_refusal()
         {
-            let onward = self.envelope.onward.iter().map(|to| to.address.as_str());
-            let target =
-                self.envelope.to.iter().map(|to| to.address.as_str()).chain(onward).collect::<Vec<_>>().join(",");
-            let written = self.store.record(&self.actor, "mail.deliver", &target, "refused", &error.to_string()).await;
-            if let Err(error) = written {
-                tracing::warn!(%error, "a refusal could not be recorded");
-            }
+            self.refused(&self.envelope.to, &self.envelope.onward, error).await;
         }
         result
+    }
+
+    async fn refused(&self, to: &[Target], onward: &[Onward], why: &Error) {
+        let onward = onward.iter().map(|to| to.address.as_str());
+        let addresses = to.iter().map(|to| to.address.as_str()).chain(onward).collect::<Vec<_>>().join(",");
+        let written = self.store.record(&self.actor, "mail.deliver", &addresses, "refused", &why.to_string()).await;
+        if let Err(error) = written {
+            tracing::warn!(%error, "a refusal could not be recorded");
+        }
     }
 }
 
@@ -239,26 +283,14 @@ fn deliver(
     row: &BlobRow,
     parsed: &Parsed,
 ) -> Result<Delivered, Error> {
-    let mut targets: Vec<&Target> = envelope.to.iter().collect();
-    if targets.is_empty() && envelope.onward.is_empty() {
+    if envelope.to.is_empty() && envelope.onward.is_empty() {
         return Err(Error::invalid("a message needs a recipient"));
     }
-    targets.sort_by_key(|target| target.account);
-    let accounts: BTreeSet<i64> = targets.iter().map(|target| target.account).chain(envelope.sent).collect();
+    let accounts: BTreeSet<i64> = envelope.to.iter().map(|target| target.account).chain(envelope.sent).collect();
     accounts.iter().try_for_each(|account| tx.lock(*account))?;
-    // A mailbox that is reached by several addresses gets one copy.
-    let mut copies: Vec<(i64, &Target)> = Vec::new();
-    for target in targets {
-        let mailbox = match envelope.junk {
-            Some(_) => junk(tx, target.account)?,
-            None => mailbox(tx, target.account, target.detail.as_deref())?,
-        };
-        if copies.iter().all(|(known, _)| *known != mailbox) {
-            copies.push((mailbox, target));
-        }
-    }
+    let copies = copies(tx, envelope)?;
     let own = match envelope.sent {
-        Some(account) => special(tx, account, "\\Sent")?.map(|mailbox| (mailbox, account)),
+        Some(account) => kept(tx, actor, envelope, account, row.size as i64, &copies)?,
         None => None,
     };
     let queued = envelope.onward.len();
@@ -293,6 +325,42 @@ fn deliver(
         )?;
     }
     Ok(Delivered { size: row.size, mailboxes, queued })
+}
+
+/// The mailboxes it goes to, by their accounts: one that is reached by several addresses gets one copy.
+fn copies<'a>(tx: &Read<'_>, envelope: &'a Envelope) -> Result<Vec<(i64, &'a Target)>, Error> {
+    let mut targets: Vec<&Target> = envelope.to.iter().collect();
+    targets.sort_by_key(|target| target.account);
+    let mut copies: Vec<(i64, &Target)> = Vec::new();
+    for target in targets {
+        let mailbox = match envelope.junk {
+            Some(_) => junk(tx, target.account)?,
+            None => mailbox(tx, target.account, target.detail.as_deref())?,
+        };
+        if copies.iter().all(|(known, _)| *known != mailbox) {
+            copies.push((mailbox, target));
+        }
+    }
+    Ok(copies)
+}
+
+/// Where its sender keeps a copy, if there is room for it: without it the message goes all the same.
+fn kept(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    envelope: &Envelope,
+    account: i64,
+    size: i64,
+    copies: &[(i64, &Target)],
+) -> Result<Option<(i64, i64)>, Error> {
+    let Some(mailbox) = special(tx, account, "\\Sent")? else { return Ok(None) };
+    let received = copies.iter().filter(|(_, target)| target.account == account).count() as i64;
+    if has_room(tx, account, size * (received + 1))? {
+        return Ok(Some((mailbox, account)));
+    }
+    let (action, target, detail) = ("mail.deliver", envelope.from.as_str(), "no room for the copy in Sent");
+    tx.record(&Entry { actor, action, change: None, target, outcome: "refused", detail })?;
+    Ok(None)
 }
 
 /// The mailbox for junk; INBOX where its owner has removed it.

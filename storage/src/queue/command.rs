@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Queue, rows};
+use crate::accounts::{ascii_domain, lower};
 use crate::audit::Entry;
 use crate::db::{Read, Row, Tx, params};
 use crate::lease::clock;
@@ -37,7 +38,7 @@ pub struct Listed {
     pub held: bool,
     /// Whether it is being sent now.
     pub sending: bool,
-    /// How the newest try ended; empty for none.
+    /// How the newest try ended, of it or of another one to its destination; empty for none.
     pub said: String,
 }
 
@@ -50,7 +51,7 @@ pub enum Which {
     Row(i64),
     /// Those of a message, by the trace id of its transaction.
     Trace(String),
-    /// Those to a destination, or of recipients in that domain.
+    /// Those to a destination: a domain, or an address in brackets.
     Destination(String),
     /// Those from or to an address.
     Address(String),
@@ -63,8 +64,8 @@ impl Which {
             Which::All => ("$1 = ''", String::new()),
             Which::Row(id) => ("CAST(queue.id AS TEXT) = $1", id.to_string()),
             Which::Trace(trace) => ("trace = $1", trace.clone()),
-            Which::Destination(name) => ("destination = $1", name.to_lowercase()),
-            Which::Address(address) => ("(recipient = $1 OR sender = $1)", address.clone()),
+            Which::Destination(name) => ("queue.destination = $1", ascii_domain(name)),
+            Which::Address(address) => ("(LOWER(recipient) = $1 OR LOWER(sender) = $1)", lower(address)),
         }
     }
 }
@@ -89,7 +90,9 @@ impl Queue {
         let retried = self.each(actor, "queue.retry", which, |tx, row| {
             tx.run("DELETE FROM resting WHERE destination = $1", params![&row.destination])?;
             let now = clock(tx)?;
-            tx.run("UPDATE queue SET held = 0, due = $2 WHERE id = $1 AND holder = ''", params![row.id, now])
+            // What is being sent now is not sent a second time beside that.
+            let sql = "UPDATE queue SET held = 0, due = CASE WHEN holder = '' THEN $2 ELSE due END WHERE id = $1";
+            Ok(tx.execute(sql, params![row.id, now])? > 0)
         });
         let retried = retried.await?;
         self.store.queue_filled().notify_one();
@@ -101,20 +104,24 @@ impl Queue {
     /// # Errors
     /// When the store fails.
     pub async fn hold(&self, actor: Actor, which: Which) -> Result<usize, Error> {
-        let hold = |tx: &mut Tx<'_>, row: &Listed| tx.run("UPDATE queue SET held = 1 WHERE id = $1", params![row.id]);
+        let sql = "UPDATE queue SET held = 1 WHERE id = $1";
+        let hold = move |tx: &mut Tx<'_>, row: &Listed| Ok(tx.execute(sql, params![row.id])? > 0);
         self.each(actor, "queue.hold", which, hold).await
     }
 
-    /// Takes rows out of the queue; nobody is told. How many.
+    /// Takes rows out of the queue that are not being sent now; nobody is told. How many.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn remove(&self, actor: Actor, which: Which) -> Result<usize, Error> {
-        let take =
-            |tx: &mut Tx<'_>, row: &Listed| match tx.execute("DELETE FROM queue WHERE id = $1", params![row.id])? {
-                0 => Ok(()),
-                _ => rows::leave(tx, row.message),
-            };
+        let take = |tx: &mut Tx<'_>, row: &Listed| {
+            let sql = "DELETE FROM queue WHERE id = $1 AND (holder = '' OR due <= $2)";
+            let taken = tx.execute(sql, params![row.id, clock(tx)?])? > 0;
+            if taken {
+                rows::leave(tx, row.message)?;
+            }
+            Ok(taken)
+        };
         self.each(actor, "queue.drop", which, take).await
     }
 
@@ -123,15 +130,18 @@ impl Queue {
         actor: Actor,
         action: &'static str,
         which: Which,
-        work: impl Fn(&mut Tx<'_>, &Listed) -> Result<(), Error> + Send + Sync + Copy + 'static,
+        work: impl Fn(&mut Tx<'_>, &Listed) -> Result<bool, Error> + Send + Sync + Copy + 'static,
     ) -> Result<usize, Error> {
         let (mut count, mut after) = (0, 0);
         loop {
             let (actor, which) = (actor.clone(), which.clone());
             let some = self.store.db().write(move |tx| {
-                let found = list(tx, &which, after)?;
+                let (found, mut count) = (list(tx, &which, after)?, 0);
                 for row in &found {
-                    work(tx, row)?;
+                    if !work(tx, row)? {
+                        continue;
+                    }
+                    count += 1;
                     let mut actor = actor.clone();
                     actor.peer.trace = crate::TraceId::parse(&row.trace).unwrap_or_default();
                     let (target, detail) = (row.recipient.as_str(), format!("message={}", row.message));
@@ -144,10 +154,10 @@ impl Queue {
                         detail: &detail,
                     })?;
                 }
-                Ok((found.len(), found.last().map(|row| row.id)))
+                Ok((count, found.len(), found.last().map(|row| row.id)))
             });
-            let (found, last) = some.await?;
-            count += found;
+            let (done, found, last) = some.await?;
+            count += done;
             match last {
                 Some(last) if found == Self::LISTED => after = last,
                 _ => return Ok(count),
@@ -159,8 +169,10 @@ impl Queue {
 fn list(tx: &Read<'_>, which: &Which, after: i64) -> Result<Vec<Listed>, Error> {
     let (condition, value) = which.condition();
     let sql = format!(
-        "SELECT queue.id, message, trace, sender, recipient, destination, size, arrived, due, expires, attempts, held,
-         holder, said FROM queue JOIN queued ON queued.id = queue.message
+        "SELECT queue.id, message, trace, sender, recipient, queue.destination, size, arrived, due, expires, attempts,
+         held, holder, CASE WHEN queue.said = '' THEN COALESCE(resting.said, '') ELSE queue.said END
+         FROM queue JOIN queued ON queued.id = queue.message
+         LEFT JOIN resting ON resting.destination = queue.destination AND resting.until > $4
          WHERE queue.id > $2 AND {condition} ORDER BY queue.id LIMIT $3"
     );
     let row = |row: &Row<'_>| {
@@ -181,5 +193,5 @@ fn list(tx: &Read<'_>, which: &Which, after: i64) -> Result<Vec<Listed>, Error> 
             said: row.text(13)?,
         })
     };
-    tx.rows(&sql, params![&value, after, Queue::LISTED as i64], row)
+    tx.rows(&sql, params![&value, after, Queue::LISTED as i64, clock(tx)?], row)
 }

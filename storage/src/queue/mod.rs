@@ -173,6 +173,9 @@ pub enum Fate {
     Warned,
 }
 
+/// So many rows are not divided: a connection has its price.
+const PART: usize = 2;
+
 /// The queue, for whoever empties it. For `auth`, which hands it on.
 #[derive(Clone)]
 pub struct Queue {
@@ -243,46 +246,46 @@ impl Queue {
         self.store.db().read(rows::due).await
     }
 
-    /// Claims rows of a destination that are due, the oldest first, for so long.
+    /// Claims rows of these destinations that are due, the oldest first, for so long: `most` of them, and what is due
+    /// of the same messages. And of how many destinations at their head nothing is due any more.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn claim(&self, destination: &str, most: u32, time: Duration) -> Result<Vec<Claim>, Error> {
-        let (destination, holder) = (destination.to_owned(), self.store.holder().to_owned());
-        self.store.db().write_grouped(move |tx| rows::claim(tx, &destination, &holder, most, millis(time))).await
+    pub async fn claim(
+        &self,
+        destinations: &[String],
+        most: u32,
+        time: Duration,
+    ) -> Result<(Vec<Claim>, usize), Error> {
+        let (destinations, holder) = (destinations.to_vec(), self.store.holder().to_owned());
+        self.store.db().write_grouped(move |tx| rows::claim(tx, &destinations, &holder, most, millis(time))).await
     }
 
-    /// Claims for each of these destinations, one after another; one that is named again gets the next rows. Those that
-    /// nothing is due for any more are left out.
+    /// Claims for several groups of destinations, each in so many parts, so that all of it is on its way at once: a
+    /// part has `most` rows or what its last message has more, and each message is in one part. Fewer parts where less
+    /// is due.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn claim_each(
         &self,
-        destinations: &[String],
+        groups: &[(Vec<String>, usize)],
         most: u32,
         time: Duration,
-    ) -> Result<Vec<(String, Vec<Claim>)>, Error> {
-        let (destinations, holder) = (destinations.to_vec(), self.store.holder().to_owned());
+    ) -> Result<Vec<Vec<Vec<Claim>>>, Error> {
+        let (groups, holder) = (groups.to_vec(), self.store.holder().to_owned());
         let claim = move |tx: &mut crate::db::Tx<'_>| {
-            let mut found = Vec::new();
-            let mut empty = "";
-            for destination in destinations.iter() {
-                let claims = match destination == empty {
-                    true => Vec::new(),
-                    false => rows::claim(tx, destination, &holder, most, millis(time))?,
-                };
-                match claims.is_empty() {
-                    true => empty = destination,
-                    false => found.push((destination.clone(), claims)),
-                }
-            }
-            Ok(found)
+            let each = |(destinations, parts): &(Vec<String>, usize)| {
+                let most = most.saturating_mul(u32::try_from(*parts).unwrap_or(u32::MAX));
+                let (claims, _) = rows::claim(tx, destinations, &holder, most, millis(time))?;
+                Ok(divided(claims, *parts))
+            };
+            groups.iter().map(each).collect()
         };
         self.store.db().write_grouped(claim).await
     }
 
-    /// Claims rows whose time is over, wherever they go.
+    /// Claims rows whose time is over, wherever they go, and that are not due: what is due is tried once more.
     ///
     /// # Errors
     /// When the store fails.
@@ -331,28 +334,29 @@ impl Queue {
         let tells = !notices.is_empty();
         let work = move |tx: &mut crate::db::Tx<'_>| {
             fates.iter().try_for_each(|(claim, fate)| match rows::settle(tx, &actor, claim, fate)? {
-                false if tells => Err(Error::Busy),
+                // What was sent was sent.
+                false if tells && !matches!(fate, Fate::Sent(_)) => Err(Error::Busy),
                 _ => Ok(()),
             })
         };
         Delivery::commit_all(&self.store, notices, work).await.map(drop)
     }
 
-    /// Lets a destination rest, since `failures` tries in a row to reach it have failed: nothing is due for it before.
+    /// Lets a destination rest that could not be reached: nothing is due for it before. `said` is why.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn rest(&self, destination: &str, failures: u32, time: Duration, said: &str) -> Result<(), Error> {
+    pub async fn rest(&self, destination: &str, time: Duration, said: &str) -> Result<(), Error> {
         let (destination, said) = (destination.to_owned(), said.to_owned());
         self.store
             .db()
             .write_grouped(move |tx| {
-                let until = clock(tx)?.saturating_add(millis(time));
+                let now = clock(tx)?;
+                tx.run("DELETE FROM resting WHERE until <= $1", params![now])?;
                 tx.run(
-                    "INSERT INTO resting (destination, until, failures, said) VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (destination) DO UPDATE SET until = excluded.until, failures = excluded.failures,
-                     said = excluded.said",
-                    params![&destination, until, i64::from(failures), &said],
+                    "INSERT INTO resting (destination, until, said) VALUES ($1, $2, $3)
+                     ON CONFLICT (destination) DO UPDATE SET until = excluded.until, said = excluded.said",
+                    params![&destination, now.saturating_add(millis(time)), &said],
                 )
             })
             .await
@@ -377,6 +381,21 @@ impl Queue {
             Error::internal(format!("queued message {} is lost: {located} is not there", message.id))
         })
     }
+}
+
+/// Claims in no more than so many parts of much the same size, each message in one of them.
+fn divided(claims: Vec<Claim>, parts: usize) -> Vec<Vec<Claim>> {
+    let part = claims.len().div_ceil(parts.max(1)).max(PART);
+    let mut divided: Vec<Vec<Claim>> = Vec::new();
+    for claim in claims {
+        match divided.last_mut() {
+            Some(last) if last.len() < part || last.last().is_some_and(|one| one.message.id == claim.message.id) => {
+                last.push(claim);
+            }
+            _ => divided.push(vec![claim]),
+        }
+    }
+    divided
 }
 
 fn millis(time: Duration) -> i64 {

@@ -13,6 +13,11 @@ use crate::db::{Read, Row, Tx, params};
 use crate::lease::clock;
 use crate::{Actor, Error, Timestamp, TraceId};
 
+/// The most rows that are claimed at once, however many recipients a message has.
+const MOST: u32 = 1000;
+/// What is due so soon after another recipient of the same message goes with it, in milliseconds.
+const TOGETHER: i64 = 1000;
+
 /// A message on its way into the queue.
 #[derive(Clone, Copy)]
 pub(crate) struct NewQueued<'a> {
@@ -88,22 +93,46 @@ pub(super) fn due(tx: &Read<'_>) -> Result<Due, Error> {
     Ok(Due {
         destinations: due.into_iter().map(|(_, name)| name).collect(),
         next: next.map(|next| Duration::from_millis((next - now) as u64)),
-        expired: is_any("SELECT 1 FROM queue WHERE expires <= $1 AND held = 0 AND (holder = '' OR due <= $1) LIMIT 1")?,
+        expired: is_any(&format!("SELECT 1 FROM queue WHERE {} LIMIT 1", expired("$1")))?,
         late: is_any("SELECT 1 FROM queue WHERE warns <= $1 AND held = 0 LIMIT 1")?,
     })
 }
 
-/// Claims rows of a destination that are due.
+/// Claims rows of these destinations in their order; and of how many at their head nothing is due any more.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
-    destination: &str,
+    destinations: &[String],
     holder: &str,
     most: u32,
     time: i64,
-) -> Result<Vec<Claim>, Error> {
+) -> Result<(Vec<Claim>, usize), Error> {
+    let (mut claims, mut empty) = (Vec::new(), 0);
+    for destination in destinations {
+        let left = most.saturating_sub(claims.len() as u32);
+        if left == 0 {
+            break;
+        }
+        let found = claim_of(tx, destination, holder, left, time)?;
+        empty += usize::from(found.len() < left as usize);
+        claims.extend(found);
+    }
+    sort(&mut claims);
+    Ok((claims, empty))
+}
+
+/// Claims rows of a destination: those that have been due for longest, and whoever their messages are for besides,
+/// since the recipients of a message go together (RFC 5321 §4.5.4.1).
+fn claim_of(tx: &mut Tx<'_>, destination: &str, holder: &str, most: u32, time: i64) -> Result<Vec<Claim>, Error> {
     let now = clock(tx)?;
-    let sql = tx.dialect().claim("destination = $4 AND held = 0 AND due <= $5 ORDER BY due LIMIT $3");
-    let values = params![now.saturating_add(time), holder, i64::from(most), destination, now];
+    let unlocked = tx.dialect().unlocked();
+    // The plus keeps SQLite from walking over all that is due for the destination: a message has few rows.
+    let sql = claiming(&format!(
+        "SELECT id FROM queue WHERE destination = $4 AND held = 0 AND +due <= $6 AND message IN (
+             SELECT message FROM queue WHERE destination = $4 AND held = 0 AND due <= $5
+             ORDER BY due LIMIT $3 {unlocked}
+         ) LIMIT {MOST} {unlocked}"
+    ));
+    let values = params![now.saturating_add(time), holder, i64::from(most), destination, now, now + TOGETHER];
     claimed(tx, &sql, values)
 }
 
@@ -114,11 +143,29 @@ pub(super) fn late(tx: &Read<'_>, most: u32) -> Result<Vec<Claim>, Error> {
     claimed(tx, sql, params![clock(tx)?, i64::from(most)])
 }
 
-/// Claims rows whose time is over, unless somebody works on them.
+/// Which rows are given up without another try, at the time that a parameter has: what is due is tried, and given up
+/// when that fails.
+fn expired(now: &str) -> String {
+    format!(
+        "expires <= {now} AND held = 0 AND holder = '' AND (due > {now} OR EXISTS (
+             SELECT 1 FROM resting WHERE resting.destination = queue.destination AND resting.until > {now}))"
+    )
+}
+
+/// Claims rows whose time is over and that nobody tries now.
 pub(super) fn claim_expired(tx: &mut Tx<'_>, holder: &str, most: u32, time: i64) -> Result<Vec<Claim>, Error> {
     let now = clock(tx)?;
-    let sql = tx.dialect().claim("expires <= $4 AND held = 0 AND (holder = '' OR due <= $4) ORDER BY expires LIMIT $3");
+    let unlocked = tx.dialect().unlocked();
+    let sql = claiming(&format!("SELECT id FROM queue WHERE {} ORDER BY expires LIMIT $3 {unlocked}", expired("$4")));
     claimed(tx, &sql, params![now.saturating_add(time), holder, i64::from(most), now])
+}
+
+/// Claims rows: until `$1`, for the process `$2`.
+fn claiming(rows: &str) -> String {
+    format!(
+        "UPDATE queue SET due = $1, holder = $2, claim = claim + 1 WHERE id IN ({rows})
+         RETURNING id, message, recipient, destination, notice, attempts, claim, expires, said, sender"
+    )
 }
 
 fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<Vec<Claim>, Error> {
@@ -141,9 +188,13 @@ fn claimed(tx: &Read<'_>, sql: &str, values: &[crate::db::Value<'_>]) -> Result<
         let (attempts, expires) = (u32::try_from(attempts).unwrap_or(u32::MAX), Timestamp(expires));
         claims.push(Claim { id, message, from, recipient, destination, notice, attempts, expires, said, number });
     }
-    // Those of one message go over the wire together.
-    claims.sort_by(|one, next| (one.message.id, &one.from, one.id).cmp(&(next.message.id, &next.from, next.id)));
+    sort(&mut claims);
     Ok(claims)
+}
+
+/// Those of one message go over the wire together.
+fn sort(claims: &mut [Claim]) {
+    claims.sort_by(|one, next| (one.message.id, &one.from, one.id).cmp(&(next.message.id, &next.from, next.id)));
 }
 
 pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
@@ -187,7 +238,8 @@ pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate)
             (gone, "mail.send", if matches!(fate, Fate::Sent(_)) { "done" } else { "failed" }, said)
         }
     };
-    if touched == 0 {
+    // What was sent was sent, also when somebody took the row out of the queue meanwhile.
+    if touched == 0 && !matches!(fate, Fate::Sent(_)) {
         return Ok(false);
     }
     let mut actor = actor.clone();
@@ -195,7 +247,7 @@ pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate)
     let detail = format!("message={} try={} {said}", claim.message.id, claim.attempts + 1);
     let target = claim.recipient.as_str();
     tx.record(&Entry { actor: &actor, action, change: None, target, outcome, detail: &detail })?;
-    Ok(true)
+    Ok(touched > 0)
 }
 
 /// Counts a recipient off a message, which leaves with its last one.

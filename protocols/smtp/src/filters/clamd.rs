@@ -7,22 +7,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{CHUNK, Failure, printable};
+use super::scan::{NAMED, Scan, verdict};
+use super::{CHUNK, Failure};
 
 /// The longest answer that is read.
 const ANSWER: u64 = 4096;
-/// The longest name of a virus that is kept.
-const NAME: usize = 100;
-const NAMED: &str = "the virus scanner";
-
-/// What clamd says of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Scan {
-    /// It found nothing.
-    Clean,
-    /// It found what has that name, which is printable ASCII.
-    Found(String),
-}
 
 /// Where clamd listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,21 +117,6 @@ async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Failure
     }
 }
 
-/// The answers of clamd(8): `stream: OK`, `stream: NAME FOUND`, and what ends with `ERROR`.
-fn verdict(answer: &[u8]) -> Result<Scan, Failure> {
-    let text = printable(&String::from_utf8_lossy(answer), ANSWER as usize);
-    if text == "stream: OK" {
-        return Ok(Scan::Clean);
-    }
-    if let Some(name) = text.strip_prefix("stream: ").and_then(|text| text.strip_suffix(" FOUND")) {
-        return Ok(Scan::Found(printable(name, NAME)));
-    }
-    if text.starts_with("INSTREAM size limit exceeded") {
-        return Err(Failure::TooLarge(NAMED));
-    }
-    Err(Failure::Away(format!("{NAMED} answered: {}", printable(&text, 200))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,32 +160,11 @@ mod tests {
         }
     }
 
-    async fn answered(answer: &'static [u8]) -> Result<Scan, Failure> {
-        asked(b"a message", SOON, |mut stream| async move {
-            assert_eq!(taken(&mut stream).await, b"a message");
-            stream.write_all(answer).await.unwrap();
-        })
-        .await
-    }
-
     fn why(scan: Result<Scan, Failure>) -> String {
         match scan {
             Err(Failure::Away(why)) => why,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[tokio::test]
-    async fn verdicts_are_read() {
-        assert_eq!(answered(b"stream: OK\0").await, Ok(Scan::Clean));
-        assert_eq!(answered(b"stream: Eicar-Test FOUND\0").await, Ok(Scan::Found("Eicar-Test".into())));
-        let hostile = answered(b"stream: a\r\nX: b\x1b\xff FOUND\0").await;
-        assert_eq!(hostile, Ok(Scan::Found("aX: b".into())));
-        let too_large = answered(b"INSTREAM size limit exceeded. ERROR\0").await;
-        assert_eq!(too_large, Err(Failure::TooLarge(NAMED)));
-        assert!(why(answered(b"stream: Can't allocate memory ERROR\0").await).contains("allocate memory"));
-        assert!(why(answered(b"stream: OK, nearly\0").await).contains("answered"));
-        assert!(why(answered(b"\0").await).contains("answered"));
     }
 
     #[tokio::test]

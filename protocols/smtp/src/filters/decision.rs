@@ -1,10 +1,10 @@
 //! What becomes of a message by all that was found: the strictest finding wins.
 
 use super::Failure;
-use super::clamd::Scan;
 use super::config::{Away, Clamd, Dnsbl, Guilty, Rspamd};
 use super::dnsbl::Verdict;
 use super::report::{Action, Report};
+use super::scan::Scan;
 use crate::trust::verdicts::Policy;
 
 /// What is done with a message.

@@ -10,6 +10,7 @@ pub(crate) mod greylist;
 pub(crate) mod marks;
 pub(crate) mod report;
 pub(crate) mod rspamd;
+pub(crate) mod scan;
 
 /// How much of a message is in memory at once on its way to a filter.
 const CHUNK: usize = 64 << 10;

@@ -37,9 +37,9 @@ pub(crate) async fn mail(
     if let Some(refused) = refused {
         return Ok((State::Greeted(client), refused));
     }
-    let manner = manner(parameters);
-    let mail =
-        Transaction { trace: TraceId::new(), from, utf8: parameters.utf8, manner, to: Vec::new(), taken: Vec::new() };
+    let (trace, manner) = (TraceId::new(), manner(parameters));
+    let MailParameters { utf8, size, .. } = *parameters;
+    let mail = Transaction { trace, from, utf8, size, manner, to: Vec::new(), taken: Vec::new() };
     Ok((State::Mail(client, mail), Reply::new(250, "2.1.0 Ok")))
 }
 
@@ -51,7 +51,8 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, p
     } else if !(mail.utf8 || to.is_ascii() && parameters.original.as_deref().is_none_or(str::is_ascii)) {
         needs_utf8()
     } else {
-        match smtp.services.auth.recipient(wire.conn.peer(), client.login.as_ref(), &to.to_string()).await {
+        let (peer, login) = (wire.conn.peer(), client.login.as_ref());
+        match smtp.services.auth.recipient(peer, login, &to.to_string(), mail.size).await {
             Ok(recipient) => {
                 if let Some(refused) = gate::refusal(smtp, wire, &mut client, &mail, &recipient).await {
                     return Ok((State::Mail(client, mail), refused));

@@ -35,8 +35,9 @@ pub(crate) fn ehlo(smtp: &Smtp, wire: &Wire, state: State, name: String) -> Outc
 
 /// A greeting ends a transaction (RFC 5321 §4.1.4), and leaves a log-in as it is.
 fn greeted(state: State, name: String, extended: bool, lmtp: bool) -> State {
-    let (login, listed) = state.into_client().map_or((None, None), |client| (client.login, client.listed));
-    State::Greeted(Client { name, extended, lmtp, login, listed })
+    let known = state.into_client().map(|client| (client.login, client.listed, client.put_off));
+    let (login, listed, put_off) = known.unwrap_or_default();
+    State::Greeted(Client { name, extended, lmtp, login, listed, put_off })
 }
 
 /// NOOP, HELP, VRFY and EXPN. Who asks whether an address exists learns nothing (RFC 5321 §7.3).

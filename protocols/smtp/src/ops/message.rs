@@ -13,7 +13,7 @@ use crate::pipeline;
 use crate::reply::{Problem, Reply};
 use crate::scan::{Framing, Hops, Scanner};
 use crate::session::{Client, State, Transaction};
-use crate::spool::{Failed, HEADER, Spool};
+use crate::spool::{Failed, HEADER, LINES, Spool};
 
 /// How long the genuine end of a message that is refused for bare line ends may be silent: who wrote them may have
 /// written such an end too, and would wait for our reply for ever.
@@ -53,14 +53,12 @@ pub(crate) async fn bdat(smtp: &Smtp, wire: &mut Wire, state: State, size: u64, 
     if size > intake.limit.saturating_sub(intake.size) {
         intake.fail(Problem::TooLarge(intake.limit));
         let skipped = skip(smtp, wire, size).await?;
-        let reply = intake.finish(smtp, &client, &mail).await;
+        let reply = intake.close(smtp, &client, &mail, last).await;
         return Ok((State::Mail(client, mail).reset(), skipped.unwrap_or(reply)));
     }
     intake.read_counted(wire, size).await?;
     if last || intake.content.is_err() {
-        // After a failure the rest of the chunks finds no transaction, and is refused one by one.
-        let reply = intake.finish(smtp, &client, &mail).await;
-        let reply = if last { reply } else { Reply { also: Vec::new(), ..reply } };
+        let reply = intake.close(smtp, &client, &mail, last).await;
         return Ok((State::Mail(client, mail).reset(), reply));
     }
     Ok((State::Chunks(client, mail, intake), Reply::new(250, format!("2.0.0 {size} octets received"))))
@@ -171,7 +169,7 @@ impl Intake {
             && let Err(failed) = spool.write(piece).await
         {
             self.fail(match failed {
-                Failed::Header => Problem::Header(HEADER),
+                Failed::Header => Problem::Header(HEADER, LINES),
                 Failed::Store(error) => Problem::Store(error),
             });
         }
@@ -182,6 +180,13 @@ impl Intake {
         if self.content.is_ok() {
             self.content = Err(problem);
         }
+    }
+
+    /// The reply to a chunk that ends it: after a failure the rest of the chunks finds no transaction, and is refused
+    /// one by one.
+    async fn close(self, smtp: &Smtp, client: &Client, mail: &Transaction, last: bool) -> Reply {
+        let reply = self.finish(smtp, client, mail).await;
+        if last { reply } else { Reply { also: Vec::new(), ..reply } }
     }
 
     /// Has it delivered, or says why not. Only a reply with 250 makes the message ours, and it comes only after the

@@ -47,9 +47,10 @@ impl Answer {
         self.code / 100 == 5
     }
 
-    /// Whether it says that a transaction has as many recipients as the server takes (RFC 5321 §4.5.3.1.10).
+    /// Whether it says that a transaction has as many recipients as the server takes: by 552 in RFC 821, which counts
+    /// as 452 (RFC 5321 §4.5.3.1.10).
     pub fn is_too_many(&self) -> bool {
-        self.code == 452 && self.status().is_none_or(|status| status.ends_with(".5.3"))
+        matches!(self.code, 452 | 552) && self.status().is_none_or(|status| status.ends_with(".5.3"))
     }
 
     /// The enhanced status code (RFC 3463) that it begins with, unless it contradicts the reply's own.
@@ -143,6 +144,8 @@ pub struct Extensions {
     pub require_tls: bool,
     /// To how many recipients a message may be (RFC 9422).
     pub recipients: Option<usize>,
+    /// How one may log in (RFC 4954), in capitals.
+    pub mechanisms: Vec<String>,
 }
 
 impl Extensions {
@@ -150,6 +153,8 @@ impl Extensions {
     pub fn of(answer: &Answer) -> Extensions {
         let mut found = Extensions::default();
         for line in answer.lines.iter().skip(1) {
+            // As AUTH was before it was a standard.
+            let line = line.replacen("AUTH=", "AUTH ", 1);
             let mut words = line.split_ascii_whitespace();
             match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
                 "STARTTLS" => found.starttls = true,
@@ -164,6 +169,7 @@ impl Extensions {
                     let most = words.find_map(|word| word.to_ascii_uppercase().strip_prefix("RCPTMAX=")?.parse().ok());
                     found.recipients = most.filter(|most| *most > 0);
                 }
+                "AUTH" => found.mechanisms.extend(words.map(str::to_ascii_uppercase)),
                 "SIZE" => {
                     found.sizes = true;
                     // Zero is no limit, and what is no number is none either.
@@ -195,6 +201,10 @@ mod tests {
         assert_eq!((answer.code, answer.lines.len()), (250, 3));
         let extensions = Extensions::of(&answer);
         assert!(extensions.starttls && extensions.size == Some(1000) && !extensions.pipelining);
+        for said in ["250 AUTH=LOGIN", "250 AUTH login"] {
+            let answer = read(&["250-mx", said]).unwrap().unwrap();
+            assert_eq!(Extensions::of(&answer).mechanisms, ["LOGIN"]);
+        }
         assert_eq!(read(&["250"]).unwrap().unwrap().to_string(), "250");
         assert_eq!(read(&["250-a", "250 "]).unwrap().unwrap().to_string(), "250 a");
         let odd = read(&["550 5.1.1 no\x07 such \u{fc}ser"]).unwrap().unwrap();

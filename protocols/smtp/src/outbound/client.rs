@@ -35,6 +35,9 @@ const GROUP: usize = 100;
 /// How much of a message is written at once.
 const PIECE: usize = 64 << 10;
 
+/// How many octets of a message a server takes in a second at least.
+const SLOWEST: u64 = 2048;
+
 /// Where a conversation stood when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -111,6 +114,14 @@ pub(super) struct Patience {
     pub(super) end: Duration,
     /// This server is stopping.
     pub(super) stop: Shutdown,
+}
+
+impl Patience {
+    /// How long a content of so many octets may take: who takes it drop by drop holds a courier, and keeps others from
+    /// its place.
+    fn for_content(&self, octets: u64) -> Duration {
+        self.end + Duration::from_secs(octets / SLOWEST)
+    }
 }
 
 /// What became of one recipient.
@@ -214,10 +225,22 @@ impl Client {
         Ok(Client { stream, input, extensions: Extensions::default(), tls: Some((version, cipher)), patience })
     }
 
-    /// Logs in (RFC 4954, RFC 4616).
+    /// Logs in (RFC 4954): by PLAIN (RFC 4616), or by LOGIN where that is all the server knows.
     pub(super) async fn log_in(&mut self, name: &str, password: &str) -> Result<(), Broken> {
-        let response = STANDARD.encode(format!("\0{name}\0{password}"));
-        let answer = self.ask(Step::Login, &format!("AUTH PLAIN {response}\r\n")).await?;
+        let offers = |mechanism: &str| self.extensions.mechanisms.iter().any(|known| known == mechanism);
+        let answer = if offers("LOGIN") && !offers("PLAIN") {
+            let mut answer = self.ask(Step::Login, "AUTH LOGIN\r\n").await?;
+            for response in [name, password] {
+                if answer.code != 334 {
+                    break;
+                }
+                answer = self.ask(Step::Login, &format!("{}\r\n", STANDARD.encode(response))).await?;
+            }
+            answer
+        } else {
+            let response = STANDARD.encode(format!("\0{name}\0{password}"));
+            self.ask(Step::Login, &format!("AUTH PLAIN {response}\r\n")).await?
+        };
         if answer.is_good() { Ok(()) } else { Err(Broken::NoLogin(answer.to_string())) }
     }
 
@@ -253,11 +276,13 @@ impl Client {
         };
         match ended {
             Ok(Some(answer)) => {
+                // A chunk that was refused leaves the transaction open, or not (RFC 3030 §2).
+                let reset = if letter.is_binary && !answer.is_good() { self.reset().await } else { Ok(()) };
                 for verdict in verdicts.iter_mut().filter(|verdict| is_taken(verdict)) {
                     let answer = answer.clone();
                     *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Refused(answer) });
                 }
-                Ok(())
+                reset
             }
             Ok(None) => self.reset().await,
             Err(broken) => {
@@ -323,7 +348,7 @@ impl Client {
             // A yes where the content should be asked for: its answers are out of step.
             _ => return Err(Broken::Garbled(Step::Data, Garbled::Unasked)),
         }
-        let written = match self.write_content(letter).await {
+        let written = match within(self.patience.for_content(letter.len()), self.write_content(letter)).await {
             Ok(()) => self.nothing_came(Step::Content).await,
             broken => broken,
         };
@@ -356,13 +381,7 @@ impl Client {
         letter: &Letter<'_>,
         fence: impl Future<Output = bool>,
     ) -> Result<Option<Answer>, Broken> {
-        let size = letter.head.len() as u64 + letter.content.len() - letter.start;
-        self.say(Step::Content, format!("BDAT {size}\r\n").as_bytes()).await?;
-        self.write(Step::Content, letter.head).await?;
-        let mut reader = letter.content.reader(letter.start..letter.content.len());
-        while let Some(piece) = next(&mut reader).await? {
-            self.write(Step::Content, &piece).await?;
-        }
+        within(self.patience.for_content(letter.len()), self.write_chunk(letter)).await?;
         let heard = self.answer(Step::Content).await?;
         match heard.code / 100 {
             2 => {}
@@ -376,6 +395,17 @@ impl Client {
         self.nothing_came(Step::Content).await?;
         self.write(Step::End, b"BDAT 0 LAST\r\n").await?;
         self.taken().await.map(Some)
+    }
+
+    /// Writes the content as one chunk.
+    async fn write_chunk(&mut self, letter: &Letter<'_>) -> Result<(), Broken> {
+        self.say(Step::Content, format!("BDAT {}\r\n", letter.len()).as_bytes()).await?;
+        self.write(Step::Content, letter.head).await?;
+        let mut reader = letter.content.reader(letter.start..letter.content.len());
+        while let Some(piece) = next(&mut reader).await? {
+            self.write(Step::Content, &piece).await?;
+        }
+        Ok(())
     }
 
     /// The answer to a whole message: what is neither yes nor no leaves open whether it was taken.
@@ -510,6 +540,12 @@ impl Client {
     }
 }
 
+/// What was written, or that it was not in time.
+async fn within(limit: Duration, written: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
+    let slow = |_| Err(Broken::Lost(Step::Content, "it takes the message too slowly".into()));
+    timeout(limit, written).await.unwrap_or_else(slow)
+}
+
 /// The next piece of a content; without its end nobody takes it for a message.
 async fn next(reader: &mut ContentReader) -> Result<Option<Bytes>, Broken> {
     reader.next().await.map_err(|error| Broken::Lost(Step::Content, error.to_string()))
@@ -560,5 +596,20 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_content_has_so_long_and_no_longer() {
+        let (second, (_trigger, stop)) = (Duration::from_secs(1), Shutdown::channel());
+        let patience = Patience { connect: second, answer: second, end: second * 600, stop };
+        assert_eq!(patience.for_content(SLOWEST * 50), second * 650);
+        assert!(within(second * 60, std::future::ready(Ok(()))).await.is_ok());
+        let lost = within(second / 100, std::future::pending()).await.unwrap_err();
+        assert!(matches!(lost, Broken::Lost(Step::Content, why) if why.contains("too slowly")));
     }
 }

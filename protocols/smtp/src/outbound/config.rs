@@ -1,10 +1,13 @@
 //! The table `[smtp.outbound]` of the configuration.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use storage::Terms;
+
+use crate::dns;
 
 /// How mail is sent to other servers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,7 +63,8 @@ pub enum Dane {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// The domains: `example.org`, `*.example.org` for those below it, or `*` for all.
+    /// The domains: `example.org`, `*.example.org` for those below it, or `*` for all; in ASCII, as they are compared.
+    #[serde(deserialize_with = "patterns")]
     pub domains: Vec<String>,
     /// The host that takes their mail, and its port: `mail.example.net:587`; an IPv6 address stands in brackets.
     pub host: String,
@@ -148,11 +152,21 @@ impl Config {
             Some("outbound.connect_timeout, answer_timeout and end_timeout must be 1 to 600 seconds")
         } else if self.routes.iter().any(|route| route.place().is_none()) {
             Some("the host of outbound.routes must be a name or an address with a port, like \"mail.example.net:587\"")
+        } else if self.has_a_host_twice() {
+            Some("outbound.routes has a host twice: one route names all domains whose mail it takes")
+        } else if self.routes.iter().any(|route| !route.has_domains()) {
+            Some("the domains of outbound.routes must be names like \"example.org\", \"*.example.org\" or \"*\"")
         } else if self.routes.iter().any(|route| !route.username.is_empty() && route.tls == RouteTls::Opportunistic) {
             Some("outbound.routes with a username need tls = \"verified\" or \"required\"")
         } else {
             None
         }
+    }
+
+    /// Whether two routes lead to one host: what goes there goes together.
+    fn has_a_host_twice(&self) -> bool {
+        let places: Vec<_> = self.routes.iter().map(|route| route.host.to_ascii_lowercase()).collect();
+        places.iter().enumerate().any(|(at, place)| places[..at].contains(place))
     }
 
     /// The route for a domain in small letters, where one is configured.
@@ -161,11 +175,23 @@ impl Config {
     }
 }
 
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::deserialize(deserializer)?.into_iter().map(in_ascii).collect())
+}
+
+/// A pattern as it is compared, once for all destinations; as it is, where it can be none.
+fn in_ascii(pattern: String) -> String {
+    match pattern.strip_prefix("*.") {
+        Some(parent) => dns::domain(parent).map(|parent| format!("*.{parent}")),
+        None => dns::domain(&pattern),
+    }
+    .unwrap_or(pattern)
+}
+
 fn fits(pattern: &str, domain: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some("") => true,
-        Some(below) => below.starts_with('.') && domain.ends_with(&below.to_lowercase()),
-        None => pattern.eq_ignore_ascii_case(domain),
+    match pattern.strip_prefix("*.") {
+        Some(parent) => domain.strip_suffix(parent).is_some_and(|below| below.len() > 1 && below.ends_with('.')),
+        None => pattern == "*" || pattern == domain,
     }
 }
 
@@ -173,8 +199,17 @@ impl Route {
     /// The host's name or address, and its port.
     pub(super) fn place(&self) -> Option<(&str, u16)> {
         let (host, port) = self.host.rsplit_once(':')?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        (!host.is_empty()).then_some((host, port.parse().ok().filter(|port| *port > 0)?))
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok().then_some((address, port)),
+            None => dns::domain(host).is_some().then_some((host, port)),
+        }
+    }
+
+    /// Whether its domains are such, and there are any.
+    fn has_domains(&self) -> bool {
+        let is_domain = |name: &String| name == "*" || dns::domain(name.strip_prefix("*.").unwrap_or(name)).is_some();
+        !self.domains.is_empty() && self.domains.iter().all(is_domain)
     }
 }
 
@@ -185,7 +220,7 @@ mod tests {
     #[test]
     fn the_first_route_that_fits_counts() {
         let route = |domains: &[&str], host: &str| Route {
-            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+            domains: domains.iter().map(|domain| in_ascii((*domain).to_owned())).collect(),
             host: host.to_owned(),
             tls: RouteTls::Verified,
             implicit: false,
@@ -199,6 +234,25 @@ mod tests {
         assert_eq!(place("b.a.example"), Some(("one", 25)));
         assert_eq!(place("ba.example"), Some(("::1", 26)));
         assert_eq!(config.wrong(), None);
-        assert!(Config { routes: vec![route(&["*"], "one")], ..Config::default() }.wrong().is_some());
+        let config = Config { routes: vec![route(&["m\u{fc}ller.example"], "one:25")], ..Config::default() };
+        assert!(config.route("xn--mller-kva.example").is_some() && config.wrong().is_none());
+        let routes = vec![route(&["a.example."], "one:25"), route(&["*"], "ONE:25")];
+        assert!(Config { routes: routes.clone(), ..Config::default() }.wrong().is_some(), "a host twice");
+        let config = Config { routes: routes[..1].to_vec(), ..Config::default() };
+        assert!(config.wrong().is_none() && config.route("a.example").is_some());
+        for (domains, host) in [
+            (&["*"][..], "one"),
+            (&["*"], "https://one:25"),
+            (&["*"], "::1:25"),
+            (&["*"], "one:0"),
+            (&[], "one:25"),
+            (&["*example.org"], "one:25"),
+            (&["example .org"], "one:25"),
+            (&["*"], "o ne:25"),
+            (&["@example.org"], "one:25"),
+        ] {
+            let config = Config { routes: vec![route(domains, host)], ..Config::default() };
+            assert!(config.wrong().is_some(), "{domains:?} {host}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //! its fate.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use storage::{Claim, Fate, Timestamp};
@@ -10,25 +12,33 @@ use tokio::time::Instant;
 use super::client::{Broken, Client, Verdict};
 use super::letter::{self, Letter};
 use super::notice::{Action, Told};
+use super::notices::{self, Settled};
 use super::policy::Wish;
 use super::route::{self, Stop, Way};
 use super::trouble::Trouble;
-use super::{Outbound, notices};
+use super::{Outbound, chance};
 
 /// The most addresses that are tried, and the most of them that a conversation begins with.
 const ADDRESSES: usize = 5;
 const CONVERSATIONS: usize = 2;
-/// How many recipients are claimed at once: few, so that a destination's window is used, whose couriers go on claiming
-/// while their host takes what they bring.
-pub(super) const BATCH: u32 = 10;
+/// How many recipients are claimed at once, with all others of their messages: few, so that a destination's window is
+/// used, whose couriers go on claiming while their host takes what they bring.
+pub(super) const BATCH: u32 = 4;
 /// After how many recipients, and after what time, a connection is given up (RFC 5321 asks for neither; a host that
 /// balances its load wants to see us anew).
 const MOST: usize = 100;
 const LONGEST: Duration = Duration::from_secs(300);
+/// How many recipients a transaction has where the host says nothing of it: so many all of them take (RFC 5321
+/// §4.5.3.1.8).
+const RECIPIENTS: usize = 100;
 /// How long a claim lasts: longer than a server may think about the end of a message.
 pub(super) const LEASE: Duration = Duration::from_secs(900);
 /// A claim that is younger lasts long enough for a message.
 const YOUNG: Duration = Duration::from_secs(240);
+/// How long that is tried still when this server stops.
+const LAST: Duration = Duration::from_secs(10);
+/// When it is tried again to write down what became of messages.
+const AWAY: Duration = Duration::from_secs(2);
 /// Who did not hear whether a message was taken does not send it again soon.
 const UNKNOWN: Duration = Duration::from_secs(1800);
 
@@ -50,26 +60,33 @@ impl Tell {
 /// What a courier learnt of its destination.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// When it claimed the oldest of what it takes along.
-    claimed: Instant,
     /// Where it goes, and what the senders of what it takes along say of TLS.
-    destination: String,
+    destinations: Vec<String>,
     wish: Wish,
     /// What it claimed on its way and cannot take along on that connection.
-    others: Vec<Claim>,
+    others: Vec<Open>,
     /// A server talked to us, whatever it said of the messages.
     pub(super) reached: bool,
+    answered: Arc<AtomicU32>,
     /// Why none did.
     pub(super) missed: Option<String>,
 }
 
 /// A recipient that has no fate yet.
+#[derive(Debug)]
 struct Open {
     claim: Claim,
+    claimed: Instant,
+    /// What the newest try said, and of which host on the way.
     trouble: Option<Trouble>,
+    host: usize,
 }
 
 impl Open {
+    fn new(claim: Claim) -> Open {
+        Open { claim, claimed: Instant::now(), trouble: None, host: 0 }
+    }
+
     /// What its sender says of TLS. No notification is bound to it (RFC 8689 §4.2.1).
     fn wish(&self) -> Wish {
         let manner = &self.claim.message.manner;
@@ -77,28 +94,28 @@ impl Open {
     }
 }
 
-/// Takes all of them as far as it goes: those that want the same of TLS together.
-pub(super) async fn deliver(outbound: &Outbound, destination: &str, claims: Vec<Claim>) -> Report {
-    let mut report = Report {
-        claimed: Instant::now(),
-        destination: destination.to_owned(),
-        wish: Wish::default(),
-        others: Vec::new(),
-        reached: false,
-        missed: None,
-    };
-    let mut left: Vec<Open> = claims.into_iter().map(|claim| Open { claim, trouble: None }).collect();
+/// Takes all of them as far as it goes: those that want the same of TLS together. The destinations go one way;
+/// `answered` counts the messages that servers answer.
+pub(super) async fn deliver(
+    outbound: &Outbound,
+    destinations: Vec<String>,
+    claims: Vec<Claim>,
+    answered: Arc<AtomicU32>,
+) -> Report {
+    let mut report =
+        Report { destinations, wish: Wish::default(), others: Vec::new(), reached: false, missed: None, answered };
+    let mut left: Vec<Open> = claims.into_iter().map(Open::new).collect();
     while let Some(first) = left.first() {
-        let wish = first.wish();
+        let (wish, destination) = (first.wish(), first.claim.destination.clone());
         report.wish = wish;
         let (mut open, others): (Vec<Open>, Vec<Open>) = left.into_iter().partition(|one| one.wish() == wish);
         left = others;
-        match route::way(outbound, destination, wish).await {
+        match route::way(outbound, &destination, wish).await {
             Ok(way) => visit(outbound, &way, &mut open, &mut report).await,
-            Err(trouble) => blame(&mut open, trouble, &mut report),
+            Err(trouble) => blame(&mut open, 0, trouble, &mut report),
         }
         finish(outbound, open).await;
-        left.extend(report.others.drain(..).map(|claim| Open { claim, trouble: None }));
+        left.append(&mut report.others);
     }
     report
 }
@@ -109,8 +126,13 @@ async fn visit(outbound: &Outbound, way: &Way<'_>, open: &mut Vec<Open>, report:
     for at in 0..way.len() {
         let stop = match way.stop(outbound, at).await {
             Ok(stop) => stop,
+            // It was tried as well: names that nobody knows are not looked up without end.
             Err(trouble) => {
-                blame(open, trouble, report);
+                blame(open, at, trouble, report);
+                tried += 1;
+                if tried >= ADDRESSES {
+                    return;
+                }
                 continue;
             }
         };
@@ -123,9 +145,9 @@ async fn visit(outbound: &Outbound, way: &Way<'_>, open: &mut Vec<Open>, report:
             match greet(outbound, way, &stop, *address, open).await {
                 Ok(client) => {
                     conversations += 1;
-                    converse(outbound, client, &place, open, report).await;
+                    converse(outbound, client, (at, &place), open, report).await;
                 }
-                Err(broken) => blame(open, unsafe_to(&place, &broken, report.wish), report),
+                Err(broken) => blame(open, at, unsafe_to(&place, &broken, report.wish), report),
             }
         }
     }
@@ -166,7 +188,8 @@ async fn greet(
             // It does not want to now.
             Ok(Err((_, answer))) if stop.plan.needs_tls() => return Err(Broken::NoTls(Some(answer))),
             Ok(Err((refusing, _))) => client = refusing,
-            // Nobody asked for TLS: what could not be sent with it before goes without it (RFC 7435).
+            // Nobody asked for TLS: what could not be sent with it before goes without it (RFC 7435), and what comes
+            // along on the connection.
             Err(Broken::Handshake(why)) if !stop.plan.needs_tls() && open.iter().all(|one| one.claim.attempts > 0) => {
                 tracing::info!(host = stop.name, why, "TLS failed again; the messages go in the clear");
                 client = Client::connect(address, None, patience).await?;
@@ -185,7 +208,13 @@ async fn greet(
 }
 
 /// Hands over one message after another. What became of one is written down while the next is on its way.
-async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &mut Vec<Open>, report: &mut Report) {
+async fn converse(
+    outbound: &Outbound,
+    mut client: Client,
+    (host, place): (usize, &str),
+    open: &mut Vec<Open>,
+    report: &mut Report,
+) {
     let (begun, mut taken) = (Instant::now(), 0);
     let (mut at, mut ended, mut done) = (0, Ok(()), Vec::new());
     while ended.is_ok() {
@@ -198,28 +227,39 @@ async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &m
         }
         let count = together(&client, &open[at..]);
         if let Some(trouble) = letter::lacking(&client.extensions, client.tls.is_some(), place, &open[at].claim) {
-            note(&mut open[at..at + count], &trouble);
+            report.reached = true;
+            note(&mut open[at..at + count], host, &trouble);
             at += count;
             continue;
         }
         let content = match outbound.queue.content(&open[at].claim.message).await {
             Ok(content) => content,
             Err(error) => {
-                note(&mut open[at..at + count], &Trouble::ours("4.3.0", error.to_string()));
+                note(&mut open[at..at + count], host, &Trouble::ours("4.3.0", error.to_string()));
                 at += count;
                 continue;
             }
         };
         let claims: Vec<Claim> = open[at..at + count].iter().map(|one| one.claim.clone()).collect();
+        let young = open[at..at + count].iter().all(|one| one.claimed.elapsed() < YOUNG);
         let letter = Letter::new(&client.extensions, &claims, &content).await;
-        let claimed = report.claimed;
+        let begun = Instant::now();
         let fence = async {
-            let ours = claimed.elapsed() < YOUNG && outbound.presence.is_certain();
+            let ours = young && begun.elapsed() < YOUNG && outbound.presence.is_certain();
             ours || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false)
         };
-        let written = settle(outbound, std::mem::take(&mut done));
-        let ((verdicts, result), ()) = tokio::join!(client.send(&letter, fence), written);
-        report.reached |= verdicts.iter().any(Option::is_some) || result.is_ok();
+        let written = settle(outbound, std::mem::take(&mut done), LEASE);
+        let sent = async {
+            tokio::select! {
+                sent = client.send(&letter, fence) => sent,
+                never = keep(outbound, open) => never,
+            }
+        };
+        let ((verdicts, result), _) = tokio::join!(sent, written);
+        if verdicts.iter().any(Option::is_some) || result.is_ok() {
+            report.reached = true;
+            report.answered.fetch_add(1, Ordering::Relaxed);
+        }
         let handed = open.drain(at..at + count).zip(verdicts).collect();
         let sorted = sorted(&client, place, handed, &result);
         (taken, done) = (taken + sorted.done.len(), sorted.done);
@@ -230,29 +270,39 @@ async fn converse(outbound: &Outbound, mut client: Client, place: &str, open: &m
         finish(outbound, sorted.unknown).await;
         ended = result;
     }
-    settle(outbound, done).await;
+    settle(outbound, done, LEASE).await;
     match ended {
         Ok(()) => client.quit().await,
-        Err(broken) => note(&mut open[at..], &Trouble::of(place, &broken)),
+        Err(broken) => note(&mut open[at..], host, &Trouble::of(place, &broken)),
+    }
+}
+
+/// Keeps what is taken along from others while a message is on its way, however slow that is.
+async fn keep(outbound: &Outbound, open: &[Open]) -> ! {
+    let claims: Vec<Claim> = open.iter().map(|one| one.claim.clone()).collect();
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        // Whether that could be is asked once more before the message is handed over.
+        let _ = outbound.queue.renew(&claims, LEASE).await;
     }
 }
 
 /// Claims more for the same destination; whether there was any that may go over the same connection.
 async fn more(outbound: &Outbound, open: &mut Vec<Open>, report: &mut Report) -> bool {
-    let claims = match outbound.queue.claim(&report.destination, BATCH, LEASE).await {
-        Ok(claims) => claims,
+    let claims = match outbound.queue.claim(&report.destinations, BATCH, LEASE).await {
+        // What is due there from now on is found by the dispatcher.
+        Ok((claims, empty)) => {
+            report.destinations.drain(..empty);
+            claims
+        }
         Err(error) => {
             tracing::warn!(%error, detail = error.detail(), "nothing more could be claimed");
             return false;
         }
     };
-    if open.is_empty() {
-        report.claimed = Instant::now();
-    }
     let before = open.len();
-    for claim in claims {
-        let one = Open { claim, trouble: None };
-        if one.wish() == report.wish { open.push(one) } else { report.others.push(one.claim) }
+    for one in claims.into_iter().map(Open::new) {
+        if one.wish() == report.wish { open.push(one) } else { report.others.push(one) }
     }
     open.len() > before
 }
@@ -261,8 +311,9 @@ async fn more(outbound: &Outbound, open: &mut Vec<Open>, report: &mut Report) ->
 /// takes.
 fn together(client: &Client, open: &[Open]) -> usize {
     let Some(first) = open.first().map(|one| &one.claim) else { return 0 };
-    let same = |one: &&Open| one.claim.message.id == first.message.id && one.claim.from == first.from;
-    let most = client.extensions.recipients.unwrap_or(usize::MAX);
+    let alike = |claim: &Claim| (claim.message.id, letter::needs_utf8(claim));
+    let same = |one: &&Open| alike(&one.claim) == alike(first) && one.claim.from == first.from;
+    let most = client.extensions.recipients.unwrap_or(RECIPIENTS);
     open.iter().take(most).take_while(same).count()
 }
 
@@ -296,12 +347,12 @@ fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, re
                 });
                 sorted.done.push((one.claim, Fate::Sent(format!("to={place} tls={tls} {answer}")), relayed));
             }
+            Some(Verdict::Refused(answer)) if some_taken && result.is_ok() && answer.is_too_many() => {
+                sorted.again.push(one);
+            }
             Some(Verdict::Refused(answer)) if answer.is_final() => {
                 let tell = Tell::failed(Trouble::refused(place, &answer));
                 sorted.done.push((one.claim, Fate::Failed(format!("{place} said: {answer}")), Some(tell)));
-            }
-            Some(Verdict::Refused(answer)) if some_taken && result.is_ok() && answer.is_too_many() => {
-                sorted.again.push(one);
             }
             Some(Verdict::Refused(answer)) => {
                 sorted.left.push(Open { trouble: Some(Trouble::refused(place, &answer)), ..one });
@@ -318,39 +369,54 @@ fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, re
 }
 
 /// Notes why all of them are still there, and what that says of the destination.
-fn blame(open: &mut [Open], trouble: Trouble, report: &mut Report) {
+fn blame(open: &mut [Open], host: usize, trouble: Trouble, report: &mut Report) {
     if trouble.blames_host {
         report.missed.get_or_insert_with(|| trouble.said.clone());
     }
-    note(open, &trouble);
+    note(open, host, &trouble);
 }
 
-fn note(open: &mut [Open], trouble: &Trouble) {
-    open.iter_mut().for_each(|one| one.trouble = Some(trouble.clone()));
+/// Notes what a host on the way says, unless it says never and another one may take the message later.
+fn note(open: &mut [Open], host: usize, trouble: &Trouble) {
+    for one in open {
+        match &one.trouble {
+            Some(known) if trouble.is_final && !known.is_final && one.host != host => {}
+            _ => (one.trouble, one.host) = (Some(trouble.clone()), host),
+        }
+    }
 }
 
-/// Brings back what was tried for too long, in the words of the newest try.
-pub(super) async fn give_up(outbound: &Outbound, claims: Vec<Claim>) {
+/// Brings back what was tried for too long, in the words of the newest try; whether all of it was written down.
+pub(super) async fn give_up(outbound: &Outbound, claims: Vec<Claim>) -> bool {
     let expired = |claim: Claim| {
         let said = if claim.said.is_empty() { "it was not tried".to_owned() } else { claim.said.clone() };
-        let said = format!("given up: {said}");
-        let tell = Tell { action: Action::Failed, status: "4.4.7".into(), host: None, said: said.clone() };
-        (claim, Fate::Failed(said), Some(tell))
+        expired(claim, &said)
     };
-    settle(outbound, claims.into_iter().map(expired).collect()).await;
+    settle(outbound, claims.into_iter().map(expired).collect(), Duration::ZERO).await
+}
+
+/// Brings one back whose time is over (RFC 3463 §3.5).
+fn expired(claim: Claim, said: &str) -> (Claim, Fate, Option<Tell>) {
+    let said = format!("given up: {said}");
+    let tell = Tell { action: Action::Failed, status: "4.4.7".into(), host: None, said: said.clone() };
+    (claim, Fate::Failed(said), Some(tell))
 }
 
 /// Ends what no host has taken: it waits, or comes back.
 async fn finish(outbound: &Outbound, open: Vec<Open>) {
-    let now = Timestamp::now();
-    let ends = |Open { claim, trouble }: Open| {
+    // Recipients of one message are tried again together.
+    let (now, chance) = (Timestamp::now(), chance());
+    let ends = |Open { claim, trouble, .. }: Open| {
         let trouble = trouble.unwrap_or_else(|| Trouble::passing("4.4.0", "no host was left to try".into()));
         let said = trouble.shown();
-        if trouble.is_final || claim.expires <= now {
+        if trouble.is_final {
             return (claim, Fate::Failed(said), Some(Tell::failed(trouble)));
         }
+        if claim.expires <= now {
+            return expired(claim, &said);
+        }
         let age = Duration::from_millis(u64::try_from(now.0 - claim.message.arrived.0).unwrap_or(0));
-        let delay = outbound.delay(age);
+        let delay = outbound.delay(age, chance);
         let delay = match &trouble {
             Trouble { passes_at_once: true, .. } => Duration::ZERO,
             Trouble { unknown: true, .. } => delay.max(UNKNOWN),
@@ -358,39 +424,62 @@ async fn finish(outbound: &Outbound, open: Vec<Open>) {
         };
         (claim, Fate::Deferred(said, delay), None)
     };
-    settle(outbound, open.into_iter().map(ends).collect()).await;
+    settle(outbound, open.into_iter().map(ends).collect(), LEASE).await;
 }
 
-/// Tells senders that their messages are still tried.
-pub(super) async fn warn(outbound: &Outbound, claims: Vec<Claim>) {
+/// Tells senders that their messages are still tried; whether all were told.
+pub(super) async fn warn(outbound: &Outbound, claims: Vec<Claim>) -> bool {
     let late = |claim: Claim| {
         let said = if claim.said.is_empty() { "it was not tried yet".to_owned() } else { claim.said.clone() };
         let tell = Tell { action: Action::Delayed, status: "4.4.7".into(), host: None, said };
         (claim, Fate::Warned, Some(tell))
     };
-    settle(outbound, claims.into_iter().map(late).collect()).await;
+    settle(outbound, claims.into_iter().map(late).collect(), Duration::ZERO).await
 }
 
-/// Writes fates down, with the notifications that follow from them. Where somebody else has one of the claims by now,
-/// each goes by itself, so that what that one tells of is not told twice.
-async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) {
-    if fates.is_empty() || settle_together(outbound, fates.clone()).await {
-        return;
+/// Writes fates down, with the notifications that follow from them; whether all were. What one of them keeps from being
+/// written does not keep the others; and for as long as `patience` lasts, what a server has taken is not forgotten
+/// because the database is away.
+async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>, patience: Duration) -> bool {
+    let (begun, mut all) = (Instant::now(), true);
+    let mut left = if fates.is_empty() { Vec::new() } else { vec![fates] };
+    while let Some(fates) = left.pop() {
+        let patience = if outbound.is_stopping() { patience.min(LAST) } else { patience };
+        match settle_together(outbound, fates.clone()).await {
+            Settled::Done => {}
+            Settled::Apart if fates.len() > 1 => left.extend(apart(fates)),
+            Settled::Away if begun.elapsed() < patience => {
+                tokio::time::sleep(AWAY).await;
+                left.push(fates);
+            }
+            // Their claims run out, and then they are tried again.
+            Settled::Apart | Settled::Away => {
+                all = false;
+                tracing::error!(recipients = fates.len(), "what became of messages could not be written down");
+            }
+        }
     }
-    for one in fates {
-        settle_together(outbound, vec![one]).await;
-    }
+    all
 }
 
-/// Whether that could be: all of them, or none.
-async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) -> bool {
+/// Those of each message and sender by themselves, as one notification tells of them; each alone, where that is what
+/// they are.
+fn apart(fates: Vec<(Claim, Fate, Option<Tell>)>) -> Vec<Vec<(Claim, Fate, Option<Tell>)>> {
+    type One = (Claim, Fate, Option<Tell>);
+    let same = |(one, ..): &One, (next, ..): &One| one.message.id == next.message.id && one.from == next.from;
+    let parts: Vec<Vec<One>> = fates.chunk_by(same).map(<[One]>::to_vec).collect();
+    if parts.len() > 1 { parts } else { fates.into_iter().map(|one| vec![one]).collect() }
+}
+
+/// All of them, or none.
+async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) -> Settled {
     let mut notices = Vec::new();
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {
         let about = fates.iter().filter_map(|(claim, _, tell)| {
             let Tell { status, host, said, .. } = tell.as_ref().filter(|tell| tell.action == action)?;
             let wished = action != Action::Failed || claim.notice.failure;
             let told = || Told {
-                recipient: claim.recipient.clone(),
+                recipient: letter::in_ascii(&claim.recipient).into_owned(),
                 original: claim.notice.original.clone(),
                 status: status.clone(),
                 host: host.clone(),
@@ -399,7 +488,15 @@ async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Te
             };
             (wished && !claim.from.is_empty()).then_some((claim, told()))
         });
-        notices.extend(notices::made(outbound, action, about.collect()).await);
+        match notices::made(outbound, action, about.collect()).await {
+            Ok(made) => notices.extend(made),
+            // That it was sent counts more than that it is told.
+            Err(_) if action == Action::Relayed && fates.len() == 1 => {}
+            Err(error) => {
+                tracing::warn!(%error, detail = error.detail(), "a notification cannot be made now");
+                return Settled::Apart;
+            }
+        }
     }
     let fates = fates.into_iter().map(|(claim, fate, _)| (claim, fate)).collect();
     notices::settle(outbound, fates, notices).await

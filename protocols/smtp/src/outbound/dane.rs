@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use hickory_resolver::proto::rr::rdata::TLSA;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, Error};
 use sha2::{Digest, Sha256, Sha512};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -80,8 +79,7 @@ impl Tlsa {
     }
 }
 
-/// A verifier that takes what usable TLSA records say, and nothing else: the roots of the system do not count
-/// (RFC 7672 §3.1.3).
+/// What usable TLSA records say, and nothing else: the roots of the system do not count (RFC 7672 §3.1.3).
 #[derive(Debug)]
 pub(crate) struct Dane {
     records: Arc<Vec<Tlsa>>,
@@ -94,6 +92,25 @@ impl Dane {
     /// (RFC 7672 §3.2.2).
     pub(crate) fn new(records: Arc<Vec<Tlsa>>, names: Vec<ServerName<'static>>, provider: Arc<CryptoProvider>) -> Dane {
         Dane { records, names, provider }
+    }
+
+    /// Whether the certificate fits a record: one is enough, of whatever usage.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(crate) fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let certificate = EndEntityCert::try_from(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        // Neither names nor dates nor the rest of the chain count for the server's own certificate (RFC 7672 §3.1.1).
+        let of_server = |record: &Tlsa| record.usage == DANE_EE && record.is_of(end_entity, &certificate);
+        if self.records.iter().any(of_server) {
+            return Ok(());
+        }
+        self.verify_chain(&certificate, intermediates, now)
     }
 
     /// Whether the certificate chains to an anchor that the records name, in time and with a name of ours (RFC 7672
@@ -156,48 +173,6 @@ impl Dane {
             }
         }
         anchors
-    }
-}
-
-impl ServerCertVerifier for Dane {
-    /// One record that fits is enough, of whatever usage.
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let certificate = EndEntityCert::try_from(end_entity).map_err(|_| CertificateError::BadEncoding)?;
-        // Neither names nor dates nor the rest of the chain count for the server's own certificate (RFC 7672 §3.1.1).
-        let of_server = |record: &&Tlsa| record.usage == DANE_EE && record.is_of(end_entity, &certificate);
-        if self.records.iter().find(of_server).is_none() {
-            self.verify_chain(&certificate, intermediates, now)?;
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

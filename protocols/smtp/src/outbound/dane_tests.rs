@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use time::macros::datetime;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::super::tls::Verifier;
 use super::*;
 
 /// What a server shows: its certificate first, and its key.
@@ -87,9 +88,10 @@ async fn shakes_by(
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
     let server = builder.with_no_client_auth().with_single_cert(shown.chain.clone(), key).unwrap();
     let names = names.iter().map(|name| ServerName::try_from((*name).to_owned()).unwrap()).collect();
-    let dane = Arc::new(Dane::new(Arc::new(records), names, provider.clone()));
+    let dane = Dane::new(Arc::new(records), names, provider.clone());
+    let verifier = Arc::new(Verifier { provider: provider.clone(), dane: Some(dane) });
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-    let client = builder.dangerous().with_custom_certificate_verifier(dane).with_no_client_auth();
+    let client = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     let (here, there) = tokio::io::duplex(64 << 10);
     let base = ServerName::try_from("mx.example").unwrap();
     let (client, _) = tokio::join!(
@@ -234,9 +236,10 @@ async fn who_shows_a_certificate_must_have_its_key() {
         let provider = Arc::new(provider.clone());
         let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
         let server = builder.with_no_client_auth().with_cert_resolver(Arc::new(Always(stolen.clone())));
-        let dane = Arc::new(Dane::new(Arc::new(vec![record.clone()]), vec![], provider.clone()));
+        let dane = Dane::new(Arc::new(vec![record.clone()]), vec![], provider.clone());
+        let verifier = Arc::new(Verifier { provider: provider.clone(), dane: Some(dane) });
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let client = builder.dangerous().with_custom_certificate_verifier(dane).with_no_client_auth();
+        let client = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         let (here, there) = tokio::io::duplex(64 << 10);
         let (client, _) = tokio::join!(
             TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("mx.example").unwrap(), here),

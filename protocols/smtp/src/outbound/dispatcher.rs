@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -14,12 +15,18 @@ use super::window::Window;
 
 /// How many expired or late recipients are looked at together.
 const TOGETHER: u32 = 50;
-/// How many claims are made in one transaction.
-const CLAIMS: usize = 64;
+/// For how many ways claims are made in one transaction.
+const WAYS: usize = 16;
 /// How often the queue is looked at for what other nodes put in, or what has become due unnoticed.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often windows are looked at whether they have grown, while something waits for that.
+const GROWTH: Duration = Duration::from_millis(200);
 /// How long it is between two looks at least: each walks over all destinations.
 const BREATH: Duration = Duration::from_millis(20);
+/// When senders are told again who could not be told.
+const LATER: Duration = Duration::from_secs(300);
+/// How long the host of a route rests at most: all mail may wait for it, and for who mends it.
+const ROUTE_REST: Duration = Duration::from_secs(60);
 /// After this time without the database it is asked again.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -28,18 +35,45 @@ pub(super) struct Dispatcher {
     outbound: Arc<Outbound>,
     windows: HashMap<String, Window>,
     couriers: JoinSet<Report>,
-    /// Where each of them goes, and whether anybody has reached that before.
-    destinations: HashMap<Id, (String, bool)>,
+    /// Where each of them goes.
+    errands: HashMap<Id, Errand>,
+    /// When senders could not be told last that it takes long.
+    unwarned: Option<Instant>,
+    /// Whether something is due that its window keeps waiting.
+    held_back: bool,
 }
 
-/// Whose window a destination has: its own, or that of the host which the configuration names for it.
-fn shared<'a>(outbound: &'a Outbound, destination: &'a str) -> &'a str {
-    outbound.smtp.config.outbound.route(destination).map_or(destination, |route| &route.host)
+/// Where a courier goes.
+struct Errand {
+    /// Whose window it takes a place of.
+    way: String,
+    /// The destination that DNS knows the hosts of; `None` where the configuration names one for it.
+    destination: Option<String>,
+    /// Whether anybody has reached it before.
+    reached: bool,
+    /// How many messages a server has answered since it was looked at.
+    answered: Arc<AtomicU32>,
+}
+
+/// Where something is due, and how many couriers are to go.
+struct Wanted {
+    way: String,
+    /// Whether the configuration names its host.
+    is_routed: bool,
+    destinations: Vec<String>,
+    couriers: usize,
 }
 
 impl Dispatcher {
     pub(super) fn new(outbound: Arc<Outbound>) -> Dispatcher {
-        Dispatcher { outbound, windows: HashMap::new(), couriers: JoinSet::new(), destinations: HashMap::new() }
+        Dispatcher {
+            outbound,
+            windows: HashMap::new(),
+            couriers: JoinSet::new(),
+            errands: HashMap::new(),
+            unwarned: None,
+            held_back: false,
+        }
     }
 
     /// Sends without end.
@@ -47,7 +81,7 @@ impl Dispatcher {
         loop {
             let begun = Instant::now();
             let next = match self.dispatch().await {
-                Ok(next) => next.unwrap_or(LOOK).min(LOOK),
+                Ok(next) => next.unwrap_or(LOOK).min(if self.held_back { GROWTH } else { LOOK }),
                 Err(error) => {
                     tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
                     AWAY
@@ -72,92 +106,138 @@ impl Dispatcher {
     async fn dispatch(&mut self) -> Result<Option<Duration>, storage::Error> {
         let config = &self.outbound.smtp.config.outbound;
         let (most, each) = (config.connections as usize, config.per_destination);
+        self.grow().await?;
         if self.couriers.len() >= most {
             return Ok(None);
         }
         let due = self.outbound.queue.due().await?;
-        if due.expired {
-            self.give_up().await?;
+        let late = due.late && self.unwarned.is_none_or(|since| since.elapsed() > LATER);
+        let more = (due.expired && self.give_up().await?) | (late && self.warn().await?);
+        let (wanted, full) = self.wanted(due.destinations, most, each);
+        let mut short = false;
+        for some in wanted.chunks(WAYS) {
+            let groups: Vec<_> = some.iter().map(|wanted| (wanted.destinations.clone(), wanted.couriers)).collect();
+            let claimed = self.outbound.queue.claim_each(&groups, BATCH, LEASE).await?;
+            for (wanted, parts) in some.iter().zip(claimed) {
+                short |= parts.len() < wanted.couriers;
+                parts.into_iter().for_each(|claims| self.send(wanted, claims));
+            }
         }
-        if due.late {
-            self.warn().await?;
+        self.windows.retain(|_, window| !window.is_over());
+        // Who was kept for what is not there can go elsewhere.
+        Ok(if more || (full && short) { Some(Duration::ZERO) } else { due.next })
+    }
+
+    /// Lets the windows of those grow who are on their way and whom servers answer.
+    async fn grow(&mut self) -> Result<(), storage::Error> {
+        let mut awake = Vec::new();
+        for errand in self.errands.values_mut() {
+            let answered = errand.answered.swap(0, Ordering::Relaxed);
+            let Some(window) = self.windows.get_mut(&errand.way).filter(|_| answered > 0) else { continue };
+            errand.reached = true;
+            awake.extend(errand.destination.clone().filter(|_| window.grow(answered)));
         }
+        for destination in awake {
+            self.outbound.queue.wake(&destination).await?;
+        }
+        Ok(())
+    }
+
+    /// How many couriers are to go where, and whether there are none left. What goes to one host goes together.
+    fn wanted(&mut self, due: Vec<String>, most: usize, each: u32) -> (Vec<Wanted>, bool) {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut places = HashMap::new();
+        for destination in due {
+            let route = self.outbound.smtp.config.outbound.route(&destination);
+            let (is_routed, way) = (route.is_some(), route.map_or(&destination, |route| &route.host).clone());
+            let place = *places.entry(way.clone()).or_insert_with(|| {
+                wanted.push(Wanted { way, is_routed, destinations: Vec::new(), couriers: 0 });
+                wanted.len() - 1
+            });
+            wanted[place].destinations.push(destination);
+        }
+        self.held_back = false;
         // Hosts that may be silent do not keep all others waiting.
-        let mut untried = self.destinations.values().filter(|(_, reached)| !reached).count();
+        let mut untried = self.errands.values().filter(|errand| !errand.reached).count();
         let mut free = most - self.couriers.len();
-        let mut wanted = Vec::new();
-        for destination in due.destinations {
-            let name = shared(&self.outbound, &destination).to_owned();
-            let window = self.windows.entry(name).or_insert_with(|| Window::new(each));
+        for one in &mut wanted {
+            let window = self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
             let room = match window.was_reached() {
                 true => free,
                 false => free.min((most / 2).max(1).saturating_sub(untried)),
             };
-            let count = window.room().min(room);
-            free -= count;
-            untried += if window.was_reached() { 0 } else { count };
-            wanted.extend(std::iter::repeat_n(destination, count));
+            one.couriers = window.room().min(room);
+            self.held_back |= one.couriers == 0;
+            free -= one.couriers;
+            untried += if window.was_reached() { 0 } else { one.couriers };
             if free == 0 {
                 break;
             }
         }
-        for some in wanted.chunks(CLAIMS) {
-            for (destination, claims) in self.outbound.queue.claim_each(some, BATCH, LEASE).await? {
-                self.send(destination, claims);
-            }
-        }
-        self.windows.retain(|_, window| !window.is_over());
-        Ok(due.next)
+        wanted.retain(|one| one.couriers > 0);
+        (wanted, free == 0 || untried >= (most / 2).max(1))
     }
 
-    fn send(&mut self, destination: String, claims: Vec<storage::Claim>) {
-        let Some(window) = self.windows.get_mut(shared(&self.outbound, &destination)) else { return };
+    fn send(&mut self, wanted: &Wanted, claims: Vec<storage::Claim>) {
+        let Some(window) = self.windows.get_mut(&wanted.way) else { return };
         window.begin();
-        let (outbound, to) = (self.outbound.clone(), destination.clone());
-        let courier = self.couriers.spawn(async move { courier::deliver(&outbound, &to, claims).await });
-        self.destinations.insert(courier.id(), (destination, window.was_reached()));
+        let (outbound, destinations) = (self.outbound.clone(), wanted.destinations.clone());
+        let answered = Arc::new(AtomicU32::new(0));
+        let counter = answered.clone();
+        let deliver = async move { courier::deliver(&outbound, destinations, claims, counter).await };
+        let courier = self.couriers.spawn(deliver);
+        let destination = wanted.destinations.first().filter(|_| !wanted.is_routed).cloned();
+        let (way, reached) = (wanted.way.clone(), window.was_reached());
+        self.errands.insert(courier.id(), Errand { way, destination, reached, answered });
     }
 
-    /// Brings back what was tried for too long, also where its destination rests.
-    async fn give_up(&mut self) -> Result<(), storage::Error> {
-        loop {
-            let claims = self.outbound.queue.claim_expired(TOGETHER, LEASE).await?;
-            if claims.is_empty() {
-                return Ok(());
-            }
-            courier::give_up(&self.outbound, claims).await;
-        }
+    /// Brings some back that was tried for too long and is not tried now; whether there may be more.
+    async fn give_up(&mut self) -> Result<bool, storage::Error> {
+        let claims = self.outbound.queue.claim_expired(TOGETHER, LEASE).await?;
+        let is_full = claims.len() >= TOGETHER as usize;
+        Ok(courier::give_up(&self.outbound, claims).await && is_full)
     }
 
-    /// Tells the senders of what takes long.
-    async fn warn(&mut self) -> Result<(), storage::Error> {
+    /// Tells the senders of some that takes long; whether there may be more.
+    async fn warn(&mut self) -> Result<bool, storage::Error> {
         let late = self.outbound.queue.late(TOGETHER).await?;
-        courier::warn(&self.outbound, late).await;
-        Ok(())
+        let is_full = late.len() >= TOGETHER as usize;
+        let told = courier::warn(&self.outbound, late).await;
+        self.unwarned = (!told).then(Instant::now);
+        Ok(told && is_full)
     }
 
     async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some((destination, _)) = self.destinations.remove(&id) else { return };
-        let Some(window) = self.windows.get_mut(shared(&self.outbound, &destination)) else { return };
+        let Some(Errand { way, destination, answered, .. }) = self.errands.remove(&id) else { return };
+        let Some(window) = self.windows.get_mut(&way) else { return };
         window.end();
         // What a courier that broke down had claimed is tried again when the time of its claims is over.
-        let Ok((_, report)) = ended else { return tracing::error!(destination, "a courier broke down") };
+        let Ok((_, report)) = ended else { return tracing::error!(way, "a courier broke down") };
+        let queue = &self.outbound.queue;
         let noted = if report.reached {
-            match window.reached() {
-                true => self.outbound.queue.wake(&destination).await,
-                false => Ok(()),
+            let answered = answered.load(Ordering::Relaxed).max(1);
+            match (window.grow(answered), destination) {
+                (true, Some(destination)) => queue.wake(&destination).await,
+                _ => Ok(()),
             }
         } else if let Some(said) = report.missed
             && let Some(rest) = window.missed()
         {
             let rest = rest.min(Duration::from_secs(self.outbound.smtp.config.outbound.rest_most));
-            self.outbound.queue.rest(&destination, window.failures(), rest, &said).await
+            match destination {
+                Some(destination) => queue.rest(&destination, rest, &said).await,
+                // Several destinations would rest and wake with that host.
+                None => {
+                    window.rest(rest.min(ROUTE_REST));
+                    Ok(())
+                }
+            }
         } else {
             Ok(())
         };
         if let Err(error) = noted {
-            tracing::warn!(%error, destination, "that a destination rests could not be written down");
+            tracing::warn!(%error, way, "that a destination rests could not be written down");
         }
     }
 

@@ -7,6 +7,9 @@ use super::trouble::Trouble;
 use super::{Outbound, chance};
 use crate::dns::Nothing;
 
+/// The most hosts of a destination that are tried.
+const MOST: usize = 10;
+
 /// The hosts of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hosts {
@@ -77,7 +80,7 @@ fn ranked(
     }
     let mut ranked: Vec<(u16, u64, String)> = found.into_iter().map(|(rank, host)| (rank, chance(), host)).collect();
     ranked.sort();
-    Ok(ranked.into_iter().map(|(.., host)| Host::Name(host)).collect())
+    Ok(ranked.into_iter().take(MOST).map(|(.., host)| Host::Name(host)).collect())
 }
 
 #[cfg(test)]
@@ -98,6 +101,13 @@ mod tests {
         assert_eq!(ranks(&[(20, "b"), (10, "a"), (20, "c")]).unwrap(), ["a", "b", "c"]);
         assert_eq!(ranks(&[(20, "OWN.example"), (10, "a"), (20, "b"), (30, "c")]).unwrap(), ["a"]);
         assert_eq!(ranks(&[(10, "own.example"), (20, "b")]).unwrap_err(), "5.4.6");
+    }
+
+    #[test]
+    fn so_many_hosts_are_tried_and_no_more() {
+        let many: Vec<String> = (0..MOST + 5).map(|number| format!("mx{number:02}")).collect();
+        let found: Vec<(u16, &str)> = many.iter().zip(1..).map(|(name, rank)| (rank, name.as_str())).collect();
+        assert_eq!(ranks(&found).unwrap(), many[..MOST]);
     }
 
     #[test]

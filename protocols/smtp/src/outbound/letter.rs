@@ -1,5 +1,7 @@
 //! What is said of a message before its content.
 
+use std::borrow::Cow;
+
 use storage::{Body, Claim, Content, Return};
 
 use super::answer::Extensions;
@@ -26,6 +28,11 @@ pub(super) struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
+    /// Its octets.
+    pub(super) fn len(&self) -> u64 {
+        self.head.len() as u64 + self.content.len() - self.start
+    }
+
     /// A message to some of its recipients, for a host that has these extensions.
     pub(super) async fn new(has: &Extensions, claims: &'a [Claim], content: &'a Content) -> Letter<'a> {
         let first = &claims[0];
@@ -40,9 +47,24 @@ impl<'a> Letter<'a> {
     }
 }
 
+/// An address in ASCII where only its domain is beyond it: for that no host need know SMTPUTF8 (RFC 5890 §2.3.2.1).
+pub(crate) fn in_ascii(address: &str) -> Cow<'_, str> {
+    match address.rsplit_once('@') {
+        Some((local, domain)) if local.is_ascii() && !domain.is_ascii() => {
+            Cow::Owned(format!("{local}@{}", storage::ascii_domain(domain)))
+        }
+        _ => Cow::Borrowed(address),
+    }
+}
+
+/// Whether a host must know SMTPUTF8 (RFC 6531 §3.2).
+pub(super) fn needs_utf8(claim: &Claim) -> bool {
+    claim.message.manner.utf8 || ![&claim.from, &claim.recipient].iter().all(|address| in_ascii(address).is_ascii())
+}
+
 fn mail(has: &Extensions, claim: &Claim) -> String {
     let (message, manner) = (&claim.message, &claim.message.manner);
-    let mut mail = format!("MAIL FROM:<{}>", claim.from);
+    let mut mail = format!("MAIL FROM:<{}>", in_ascii(&claim.from));
     if has.sizes {
         mail.push_str(&format!(" SIZE={}", message.size));
     }
@@ -51,7 +73,7 @@ fn mail(has: &Extensions, claim: &Claim) -> String {
         Body::EightBit => mail.push_str(" BODY=8BITMIME"),
         Body::Binary => mail.push_str(" BODY=BINARYMIME"),
     }
-    if manner.utf8 {
+    if needs_utf8(claim) {
         mail.push_str(" SMTPUTF8");
     }
     // A notification may go without it (RFC 8689 §5).
@@ -73,7 +95,7 @@ fn mail(has: &Extensions, claim: &Claim) -> String {
 }
 
 fn recipient(has: &Extensions, claim: &Claim) -> String {
-    let (mut rcpt, notice) = (format!("RCPT TO:<{}>", claim.recipient), &claim.notice);
+    let (mut rcpt, notice) = (format!("RCPT TO:<{}>", in_ascii(&claim.recipient)), &claim.notice);
     if has.dsn && notice.said {
         let notify = Notify { success: notice.success, failure: notice.failure, delay: notice.delay };
         rcpt.push_str(&format!(" NOTIFY={notify}"));
@@ -90,7 +112,7 @@ pub(super) fn lacking(has: &Extensions, private: bool, place: &str, claim: &Clai
     let (message, manner) = (&claim.message, &claim.message.manner);
     let (status, said) = if has.size.is_some_and(|limit| limit < message.size) {
         ("5.3.4", format!("{place} takes no message of {} bytes", message.size))
-    } else if manner.utf8 && !has.utf8 {
+    } else if needs_utf8(claim) && !has.utf8 {
         ("5.6.7", format!("{place} takes no addresses and headers beyond ASCII (SMTPUTF8)"))
     } else if manner.body == Body::EightBit && !has.eight_bit {
         ("5.6.3", format!("{place} takes no content beyond ASCII (8BITMIME)"))

@@ -11,7 +11,7 @@ mod der;
 mod dispatcher;
 mod fetch;
 mod hosts;
-mod letter;
+pub(crate) mod letter;
 pub(crate) mod notice;
 pub(crate) mod notices;
 mod policies;
@@ -36,11 +36,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use storage::Queue;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use config::{Config, Dane, Route, RouteTls};
 
 use crate::Smtp;
+use crate::dns::Health;
 use client::Patience;
 use dispatcher::Dispatcher;
 use policies::Policies;
@@ -53,6 +54,8 @@ use trouble::Trouble;
 const SILENT: Duration = Duration::from_secs(3);
 /// How long a message waits for them before its turn comes again.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long DNS servers may have no network of their own after they were started.
+const STARTING: Duration = Duration::from_secs(120);
 /// How often the DNS servers are asked anew whether they pass signatures on.
 const PROBE: Duration = Duration::from_secs(300);
 
@@ -119,11 +122,11 @@ impl Outbound {
         self.patience.stop.is_requested()
     }
 
-    /// The time until the next try of a message of that age.
-    fn delay(&self, age: Duration) -> Duration {
+    /// The time until the next try of a message of that age, with so much of chance as a number has.
+    fn delay(&self, age: Duration, chance: u64) -> Duration {
         let config = &self.smtp.config.outbound;
         let bounds = (Duration::from_secs(config.retry_least), Duration::from_secs(config.retry_most));
-        schedule::delay(age, bounds, chance() as f64 / u64::MAX as f64)
+        schedule::delay(age, bounds, chance as f64 / u64::MAX as f64)
     }
 }
 
@@ -206,18 +209,18 @@ async fn prove(outbound: Arc<Outbound>, mut stop: Shutdown) {
             return absent();
         }
     };
-    let mut told = false;
+    let (begun, mut told) = (Instant::now(), false);
     loop {
         let mut wait = SILENT;
         // Before the probe: who begins to answer within it may have missed a part of it.
-        let answering = outbound.smtp.dns.is_answering(secure.top()).await;
+        let health = outbound.smtp.dns.health(secure.top()).await;
         match secure.probe().await {
             Ok(()) => {
                 tracing::info!("DANE is used: the DNS servers pass signatures on");
                 return drop(outbound.proof.send_replace(Proof::There(Box::new(secure))));
             }
-            // Who says something else says no; who is silent may only have to start first.
-            Err(why) if answering => {
+            // Who says something else says no; who is silent, or fails for a while, may only have to start first.
+            Err(why) if health == Health::Good || (health == Health::Failing && begun.elapsed() > STARTING) => {
                 if !told {
                     tracing::warn!(why, "DANE is not used as long as that is so");
                 }

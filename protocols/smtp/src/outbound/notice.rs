@@ -69,7 +69,7 @@ pub(super) struct Notification<'a> {
 }
 
 /// Whether the whole message comes back.
-pub(super) fn returns_whole(action: Action, manner: &Manner, size: u64) -> bool {
+pub(crate) fn returns_whole(action: Action, manner: &Manner, size: u64) -> bool {
     let wished = manner.ret != Some(Return::Header) && !manner.require_tls && manner.body != Body::Binary;
     action == Action::Failed && wished && size <= WHOLE
 }

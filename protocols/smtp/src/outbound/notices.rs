@@ -1,20 +1,27 @@
 //! Notifications on their way: each is delivered in the transaction that ends what it tells of.
 
-use auth::{Delivery, Envelope, Peer, Recipient, TraceId};
+use auth::{Delivery, Envelope, Peer, Recipient, Refused, TraceId};
 use bytes::Bytes;
 use storage::{Body, Claim, Error, Fate, Manner, Notice, Timestamp};
 
 use super::notice::{self, About, Action, Notification, Told};
 use super::{Outbound, letter};
 use crate::Smtp;
-use crate::spool::Spool;
+use crate::spool::{Failed, Spool};
 
 /// The most of a header that comes back.
 const HEADER: u64 = 64 << 10;
 
-/// The notifications about recipients, one for each message and sender. One that cannot be made is told of in the log:
-/// what it would tell of must end all the same.
-pub(super) async fn made(outbound: &Outbound, action: Action, told: Vec<(&Claim, Told)>) -> Vec<Delivery> {
+/// The notifications about recipients, one for each message and sender. One that can never be made is told of in the
+/// log: what it would tell of must end all the same.
+///
+/// # Errors
+/// That of the store, when one cannot be made now.
+pub(super) async fn made(
+    outbound: &Outbound,
+    action: Action,
+    told: Vec<(&Claim, Told)>,
+) -> Result<Vec<Delivery>, Error> {
     let mut notices = Vec::new();
     let same = |one: &(&Claim, Told), next: &(&Claim, Told)| {
         one.0.message.id == next.0.message.id && one.0.from == next.0.from
@@ -24,23 +31,24 @@ pub(super) async fn made(outbound: &Outbound, action: Action, told: Vec<(&Claim,
         let told: Vec<Told> = about.iter().map(|(_, told)| told.clone()).collect();
         match make(outbound, action, claim, &told).await {
             Ok(notice) => notices.push(notice),
-            Err(why) => {
-                tracing::warn!(to = claim.from, trace = %claim.message.trace, why, "a notification could not be made");
+            Err(error @ (Error::Full | Error::Unavailable(_) | Error::Busy)) => return Err(error),
+            Err(error) => {
+                let (to, trace, detail) = (&claim.from, claim.message.trace, error.detail());
+                tracing::warn!(to, %trace, %error, detail, "a notification cannot be made");
             }
         }
     }
-    notices
+    Ok(notices)
 }
 
-async fn make(outbound: &Outbound, action: Action, claim: &Claim, told: &[Told]) -> Result<Delivery, String> {
-    let said = |error: Error| error.to_string();
+async fn make(outbound: &Outbound, action: Action, claim: &Claim, told: &[Told]) -> Result<Delivery, Error> {
     let message = &claim.message;
-    let content = outbound.queue.content(message).await.map_err(said)?;
+    let content = outbound.queue.content(message).await?;
     let from = letter::start(&content).await;
-    let header = content.read(from..content.len().min(from + HEADER)).await.map_err(said)?;
+    let header = content.read(from..content.len().min(from + HEADER)).await?;
     let end = memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 4);
     let whole = match notice::returns_whole(action, &message.manner, message.size) {
-        true => Some(content.read(from..content.len()).await.map_err(said)?),
+        true => Some(content.read(from..content.len()).await?),
         false => None,
     };
     let about = About { manner: &message.manner, arrived: message.arrived };
@@ -56,15 +64,17 @@ pub(crate) async fn prepared(
     recipients: &[Told],
     header: &[u8],
     whole: Option<&[u8]>,
-) -> Result<Delivery, String> {
-    let said = |error: Error| error.to_string();
+) -> Result<Delivery, Error> {
     let services = &smtp.services;
     let (trace, now) = (TraceId::new(), Timestamp::now());
     let own = &*services.hostname;
     let notification = Notification { action, own, to, id: trace.as_str(), now, about, recipients, header, whole };
     let content = Bytes::from(notification.content());
-    let peer = Peer { trace, ..Peer::command_line() };
-    let recipient: Recipient = services.auth.notified(to).await.map_err(|refused| refused.to_string())?;
+    let peer = Peer { trace, ..Peer::daemon() };
+    let recipient: Recipient = services.auth.notified(to).await.map_err(|refused| match refused {
+        Refused::Unavailable(error) => error,
+        refused => Error::invalid(format!("<{to}>: {refused}")),
+    })?;
     let manner = Manner {
         utf8: about.manner.utf8,
         body: if content.is_ascii() { Body::SevenBit } else { Body::EightBit },
@@ -72,9 +82,12 @@ pub(crate) async fn prepared(
         ..Manner::default()
     };
     let mut spool = Spool::new(services.auth.clone());
-    spool.write(content.clone()).await.map_err(|failed| format!("{failed:?}"))?;
-    let spooled = spool.finish().await.map_err(said)?;
-    let signed = smtp.keys.sign(&services.auth, own, &spooled.header, &spooled.hashes).await.map_err(said)?;
+    spool.write(content.clone()).await.map_err(|failed| match failed {
+        Failed::Header => Error::invalid("the notification's header is too long"),
+        Failed::Store(error) => error,
+    })?;
+    let spooled = spool.finish().await?;
+    let signed = smtp.keys.sign(&services.auth, own, &spooled.header, &spooled.hashes).await?;
     let envelope = Envelope {
         trace,
         from: String::new(),
@@ -83,26 +96,38 @@ pub(crate) async fn prepared(
         terms: smtp.config.outbound.terms(true),
     };
     let mut delivery = services.auth.delivery(&peer, None, envelope);
-    delivery.write(Bytes::from(["Return-Path: <>\r\n", &signed].concat())).await.map_err(said)?;
-    delivery.write(content).await.map_err(said)?;
+    delivery.write(Bytes::from(["Return-Path: <>\r\n", &signed].concat())).await?;
+    delivery.write(content).await?;
     Ok(delivery)
 }
 
-/// Ends claims; whether nobody else has one that is told of. A notification that has no room must not keep what it
-/// tells of in the queue for ever.
-pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) -> bool {
-    let actor = storage::Actor::command_line();
+/// How fates were written down.
+pub(super) enum Settled {
+    /// As they are, or somebody else has what they are of.
+    Done,
+    /// Not together: each must go by itself.
+    Apart,
+    /// The database is away.
+    Away,
+}
+
+/// Ends claims. A notification that has no room must not keep what it tells of in the queue for ever, nor the other
+/// notifications from being delivered.
+pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notices: Vec<Delivery>) -> Settled {
+    let actor = storage::Actor::daemon();
+    let alone = fates.len() == 1;
     let ended = match outbound.queue.settle(actor.clone(), fates.clone(), notices).await {
+        Err(Error::OverQuota | Error::NotFound | Error::Busy) if !alone => return Settled::Apart,
+        // Somebody else has it, and tells of it.
+        Err(Error::Busy) => outbound.queue.settle(actor, fates, Vec::new()).await,
         Err(error @ (Error::OverQuota | Error::NotFound)) => {
             tracing::warn!(%error, "a notification could not be delivered");
             outbound.queue.settle(actor, fates, Vec::new()).await
         }
-        Err(Error::Busy) => return false,
         other => other,
     };
-    if let Err(error) = ended {
-        // Their claims run out, and then they are tried again.
-        tracing::error!(%error, detail = error.detail(), "what was sent could not be written down");
-    }
-    true
+    let Err(error) = ended else { return Settled::Done };
+    tracing::warn!(%error, detail = error.detail(), "what became of messages cannot be written down now");
+    // The database is away for all of them alike; any other fault may be one's own.
+    if alone || matches!(error, Error::Unavailable(_)) { Settled::Away } else { Settled::Apart }
 }

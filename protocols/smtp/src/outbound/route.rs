@@ -122,7 +122,7 @@ impl Mx {
     }
 }
 
-/// The host of a route. Whatever is wrong with it is the administrator's to mend, and no mail comes back for it.
+/// The host of a route. That it cannot be found is the administrator's to mend, and no mail comes back for it.
 async fn fixed(outbound: &Outbound, route: &Route, wish: Wish) -> Result<Stop, Trouble> {
     let wrong = |why: String| Trouble::passing("4.3.5", why);
     let (name, port) = route.place().ok_or_else(|| wrong(format!("{} is no host of a route", route.host)))?;

@@ -24,7 +24,7 @@ impl Clients {
     /// Clients that trust these roots, where roots count.
     pub(crate) fn new(roots: Arc<RootCertStore>) -> Clients {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let any = whoever(&provider, Arc::new(Any { provider: provider.clone() }));
+        let any = judging(&provider, None);
         let verified = builder(&provider).with_root_certificates(roots);
         let [any, verified] = [any, verified].map(|builder| Arc::new(builder.with_no_client_auth()));
         Clients { provider, any, verified }
@@ -42,7 +42,7 @@ impl Clients {
             Level::Verified => self.verified.clone(),
             Level::Dane(records) => {
                 let dane = Dane::new(records.clone(), plan.names.clone(), self.provider.clone());
-                let mut config = whoever(&self.provider, Arc::new(dane)).with_no_client_auth();
+                let mut config = judging(&self.provider, Some(dane)).with_no_client_auth();
                 // It serves once; and what was taken by other records must be judged again.
                 config.resumption = Resumption::disabled();
                 Arc::new(config)
@@ -56,28 +56,30 @@ fn builder(provider: &Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsV
     builder.with_safe_default_protocol_versions().unwrap_or_else(|_| ClientConfig::builder())
 }
 
-fn whoever(
-    provider: &Arc<CryptoProvider>,
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    builder(provider).dangerous().with_custom_certificate_verifier(verifier)
+fn judging(provider: &Arc<CryptoProvider>, dane: Option<Dane>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let verifier = Verifier { provider: provider.clone(), dane };
+    builder(provider).dangerous().with_custom_certificate_verifier(Arc::new(verifier))
 }
 
-/// Any certificate does (RFC 7435), which keeps listeners out and not impostors; but who shows it must have its key.
+/// Judges certificates where roots do not count. Whatever is thought of one, who shows it must have its key.
 #[derive(Debug)]
-struct Any {
-    provider: Arc<CryptoProvider>,
+pub(super) struct Verifier {
+    pub(super) provider: Arc<CryptoProvider>,
+    /// The records that it must fit; without any it may be whatever it is (RFC 7435), which keeps listeners out and not
+    /// impostors.
+    pub(super) dane: Option<Dane>,
 }
 
-impl ServerCertVerifier for Any {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.dane.as_ref().map_or(Ok(()), |dane| dane.verify(end_entity, intermediates, now))?;
         Ok(ServerCertVerified::assertion())
     }
 

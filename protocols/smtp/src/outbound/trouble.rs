@@ -88,7 +88,8 @@ impl Trouble {
                 let said = format!("TLS is required, but {place} does not begin it: {answer}");
                 Trouble::passing("4.7.4", said)
             }
-            Broken::NoLogin(why) => Trouble::ours("4.7.8", format!("{place} does not let us log in: {why}")),
+            // It will let nobody else in either.
+            Broken::NoLogin(why) => Trouble::passing("4.7.8", format!("{place} does not let us log in: {why}")),
             Broken::Stopped => {
                 Trouble { passes_at_once: true, ..Trouble::ours("4.3.2", "this server was stopped".to_owned()) }
             }

@@ -22,6 +22,7 @@ pub(super) struct Window {
     failures: u32,
     failed: f64,
     missed: Option<Instant>,
+    rests: Option<Instant>,
     was_reached: bool,
 }
 
@@ -29,12 +30,16 @@ impl Window {
     /// One that grows up to `limit`.
     pub(super) fn new(limit: u32) -> Window {
         let limit = f64::from(limit.max(1));
-        Window { size: FIRST.min(limit), limit, busy: 0, failures: 0, failed: 0.0, missed: None, was_reached: false }
+        let size = FIRST.min(limit);
+        Window { size, limit, busy: 0, failures: 0, failed: 0.0, missed: None, rests: None, was_reached: false }
     }
 
     /// How many more connections may be made.
     pub(super) fn room(&self) -> usize {
-        (self.size.floor().max(1.0) as usize).saturating_sub(self.busy as usize)
+        match self.rests {
+            Some(until) if until > Instant::now() => 0,
+            _ => (self.size.floor().max(1.0) as usize).saturating_sub(self.busy as usize),
+        }
     }
 
     /// Whether the destination was reached the last time.
@@ -57,12 +62,14 @@ impl Window {
         self.busy = self.busy.saturating_sub(1);
     }
 
-    /// The destination was reached, whatever it said of the messages; whether it had rested.
-    pub(super) fn reached(&mut self) -> bool {
+    /// The destination has answered so many messages, whatever it said of them; whether it had rested.
+    pub(super) fn grow(&mut self, answered: u32) -> bool {
         let rested = self.failures > 0;
-        (self.failures, self.failed, self.missed) = (0, 0.0, None);
+        (self.failures, self.failed, self.missed, self.rests) = (0, 0.0, None, None);
         self.was_reached = true;
-        self.size = (self.size + 1.0 / self.size).min(self.limit);
+        for _ in 0..answered.min(1000) {
+            self.size = (self.size + 1.0 / self.size).min(self.limit);
+        }
         rested
     }
 
@@ -82,9 +89,9 @@ impl Window {
         Some((REST.0 * 2_u32.saturating_pow(self.failures.min(10) - 1)).min(REST.1))
     }
 
-    /// How many times in a row it had to rest.
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
+    /// No connection is made for so long.
+    pub(super) fn rest(&mut self, time: Duration) {
+        self.rests = Some(Instant::now() + time);
     }
 }
 
@@ -100,13 +107,9 @@ mod tests {
             window.begin();
         }
         assert!(window.room() == 0);
-        for _ in 0..6 {
-            window.reached();
-        }
+        window.grow(6);
         assert!(window.room() > 0, "a sixth");
-        for _ in 0..1000 {
-            window.reached();
-        }
+        window.grow(1000);
         (0..15).for_each(|_| window.begin());
         assert!(window.room() == 0, "twenty are the limit");
         (0..20).for_each(|_| window.end());
@@ -123,8 +126,11 @@ mod tests {
         assert_eq!(rests[..3], [REST.0, REST.0 * 2, REST.0 * 4]);
         assert_eq!(rests.last(), Some(&REST.1));
         assert!(!window.is_over(), "what failed is remembered");
-        assert!(window.reached() && !window.reached());
+        assert!(window.grow(1) && !window.grow(1));
         assert!(window.is_over());
-        assert_eq!(window.failures(), 0);
+        window.rest(REST.0);
+        assert_eq!(window.room(), 0);
+        window.grow(1);
+        assert!(window.room() > 0, "who was reached rests no more");
     }
 }

@@ -1,7 +1,7 @@
 //! What is asked of a client before its message comes: whether its address is on lists, and whether it comes again.
 
 use auth::Recipient;
-use protocol::Wire;
+use protocol::{Closed, Wire};
 
 use crate::Smtp;
 use crate::filters::decision::{self, Decision, Findings};
@@ -9,6 +9,9 @@ use crate::filters::dnsbl;
 use crate::filters::greylist::{self, Greylisted};
 use crate::reply::Reply;
 use crate::session::{Client, Transaction};
+
+/// How many recipients one connection is asked to come back for: each is remembered.
+const PUT_OFF: u32 = 200;
 
 /// Why a recipient is refused, by who sends; users and our own machines are let through.
 pub(crate) async fn refusal(
@@ -43,12 +46,17 @@ pub(crate) async fn refusal(
     if !config.enabled {
         return None;
     }
+    if client.put_off >= PUT_OFF {
+        return Some(Reply::new(421, "4.7.1 Greylisted too often; come back later").closing(Closed::Abuse));
+    }
     let (key, noted) = (greylist::key(address, &sender, to.address()), config.clone());
-    let forget = config.remember.max(config.window);
-    let came = smtp.services.auth.sender_came(key, forget, move |now, seen| greylist::noted(now, seen, &noted));
+    let (forget, window) = (config.remember.max(config.window), config.window);
+    let note = move |now, seen| greylist::noted(now, seen, &noted);
+    let came = smtp.services.auth.sender_came(key, forget, window, note);
     match came.await.map(|(now, seen)| greylist::decide(now, seen, config)) {
         Ok(Greylisted::Pass) => None,
         Ok(Greylisted::Wait(seconds) | Greylisted::Begin(seconds)) => {
+            client.put_off += 1;
             Some(Reply::new(451, format!("4.7.1 Greylisted: unknown senders wait; try again in {seconds} s")))
         }
         Err(error) => Some(Reply::from(&error)),

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::{Arrival, Ready};
-use crate::filters::clamd::{self, Scan};
 use crate::filters::decision::{self, Decision, Findings, Refusal};
 use crate::filters::report::Report;
-use crate::filters::{Failure, marks, rspamd};
+use crate::filters::scan::Scan;
+use crate::filters::{Failure, clamd, marks, rspamd};
 use crate::reply::Problem;
 use crate::trust::arc::{self, ArcVerdict};
 use crate::trust::fields::{Field, lines};
@@ -44,6 +44,11 @@ pub(super) async fn judge(arrival: &Arrival<'_>) -> Result<Ready, Problem> {
     fields.push_str(&marks::fields(&decision, report));
     let junk = match decision {
         Decision::Take => None,
+        // It is not passed on, and nobody here has another place for it.
+        Decision::Junk(why) if arrival.mail.to.iter().any(|(to, _)| to.is_forwarded() && !to.is_here()) => {
+            let text = format!("The message looks like junk, which is not forwarded: {why}");
+            return Err(Problem::Judged(Refusal { code: 550, status: "5.7.1", text }));
+        }
         Decision::Junk(why) => Some(why),
         Decision::Later(refusal) | Decision::Refuse(refusal) => return Err(Problem::Judged(refusal)),
     };
@@ -75,6 +80,12 @@ fn refused(config: &config::Config, verdicts: &Verdicts) -> Option<Refusal> {
     if verdicts.malformed_from == Some(MalformedFrom::Several) {
         return refusal("5.6.0", "The message has several From fields; one is allowed".to_owned());
     }
+    let dmarc = &verdicts.dmarc;
+    let strict = config.dmarc == Wish::Apply && dmarc.policy != Policy::None && !vouched(config, verdicts);
+    if strict && dmarc.result == Verdict::TempError {
+        let text = "Whether the author's domain vouches for it cannot be found out now (DMARC); try again later";
+        return Some(Refusal { code: 451, status: "4.7.0", text: text.to_owned() });
+    }
     match &verdicts.spf {
         Outcome::Fail { explanation } if config.spf_fail == Wish::Apply => {
             let text = "Your server may not send for the sender's domain (SPF)".to_owned();
@@ -87,18 +98,21 @@ fn refused(config: &config::Config, verdicts: &Verdicts) -> Option<Refusal> {
 
 /// What the author's domain wants done, unless somebody vouches for the message whose word is taken.
 fn policy(config: &config::Config, verdicts: &Verdicts) -> Policy {
-    let vouched = matches!(verdicts.arc, ArcVerdict::Pass(_))
-        && verdicts.sealer.as_ref().is_some_and(|sealer| {
-            config.sealers.iter().any(|known| known.eq_ignore_ascii_case(sealer.trim_end_matches('.')))
-        });
     match verdicts.malformed_from {
-        // Nobody can be asked: with several domains each could hide behind the other.
-        Some(MalformedFrom::Domains) if config.dmarc == Wish::Apply => Policy::Quarantine,
-        None if config.dmarc == Wish::Apply && verdicts.dmarc.result == Verdict::Fail && !vouched => {
-            verdicts.dmarc.policy
-        }
-        _ => Policy::None,
+        _ if config.dmarc != Wish::Apply => Policy::None,
+        // Notifications of simple servers come without, and with nobody's name.
+        Some(MalformedFrom::Missing) if verdicts.is_notification() => Policy::None,
+        // Nobody can be asked.
+        Some(_) => Policy::Quarantine,
+        None if verdicts.dmarc.result == Verdict::Fail && !vouched(config, verdicts) => verdicts.dmarc.policy,
+        None => Policy::None,
     }
+}
+
+/// Whether a server whose word is taken has found that the author's domain vouches for the message, and sealed that.
+fn vouched(config: &config::Config, verdicts: &Verdicts) -> bool {
+    let sealed = verdicts.sealer.as_ref().is_some_and(|sealer| config.believes(sealer));
+    matches!(verdicts.arc, ArcVerdict::Pass(_)) && sealed && verdicts.sealed_pass
 }
 
 /// What rspamd thinks; `None` where there is none.
@@ -169,7 +183,7 @@ async fn sealed(arrival: &Arrival<'_>, verdicts: &Verdicts) -> Result<String, Pr
 }
 
 /// The header without what only this server may say.
-fn believable(header: &Bytes, host: &str, report: Option<&Report>) -> Bytes {
+pub(super) fn believable(header: &Bytes, host: &str, report: Option<&Report>) -> Bytes {
     let names = marks::forgeable(report);
     let ours = |line: &&[u8]| Field::parse(line).is_some_and(|field| names.iter().any(|name| field.is(name)));
     let kept = forged::without_forged(header, host);

@@ -12,8 +12,8 @@ use storage::{Body, Delivered, Error, Manner, Notice, Timestamp};
 use time::OffsetDateTime;
 
 use crate::Smtp;
-use crate::outbound::notice::{About, Action, Told};
-use crate::outbound::notices;
+use crate::outbound::notice::{self, About, Action, Told};
+use crate::outbound::{letter, notices};
 use crate::received::Passage;
 use crate::reply::Problem;
 use crate::scan::{Bare, Framing, Scanner};
@@ -142,7 +142,20 @@ async fn deliver(arrival: &Arrival<'_>, ready: &Ready, to: &[(Recipient, Notice)
     while let Some(piece) = body.next().await.map_err(store)? {
         delivery.write(piece).await.map_err(store)?;
     }
-    let notices = told(arrival, to, &ready.header).await;
+    let full = delivery.without_room().await.map_err(store)?;
+    let (missed, served): (Vec<_>, Vec<_>) = to.iter().cloned().partition(|(to, _)| to.is_one_of(&full));
+    // Who sends junk under the names of others has those hear nothing.
+    let mut notices = if ready.junk.is_some() { Vec::new() } else { told(arrival, &served, &ready.header).await };
+    if !missed.is_empty() {
+        match failed(arrival, ready, &missed).await {
+            Ok(notice) => {
+                notices.extend(notice);
+                delivery.leave_out(&full).await;
+            }
+            // It is put off for all: nobody misses it without anybody hearing of it.
+            Err(why) => tracing::info!(trace = %mail.trace, %why, "a full mailbox keeps a message from all"),
+        }
+    }
     let taken = delivery.commit_with(notices).await;
     if let (Err(Error::TooMany(_)), Some(login)) = (&taken, &client.login) {
         // Perhaps its password is in other hands.
@@ -162,12 +175,16 @@ fn manner(mail: &Transaction, message: &Spooled) -> Manner {
     let mut wishes = fields(&message.header).filter(|field| field.is("tls-required"));
     // Only alone, and not against what the envelope says (RFC 8689 §3, §4.1).
     let alone = wishes.next().is_some_and(|field| is_no(field.value)) && wishes.next().is_none();
+    // Not all who send eight bits say so, and many who send seven say eight; what it is counts: not all hosts take it.
     let body = match mail.manner.body {
-        // Not all who send eight bits say so.
-        Body::SevenBit if !message.ascii => Body::EightBit,
-        said => said,
+        Body::Binary => Body::Binary,
+        _ if message.ascii => Body::SevenBit,
+        _ => Body::EightBit,
     };
-    Manner { body, tls_optional: alone && !mail.manner.require_tls, ..mail.manner.clone() }
+    let named = mail.from.iter().map(ToString::to_string).chain(mail.to.iter().map(|(to, _)| to.address().to_owned()));
+    let international = |address: String| !letter::in_ascii(&address).is_ascii();
+    let utf8 = mail.utf8 && !(message.header.is_ascii() && message.ascii && !named.into_iter().any(international));
+    Manner { body, utf8, tls_optional: alone && !mail.manner.require_tls, ..mail.manner.clone() }
 }
 
 /// Notifications for senders that want to hear of success (RFC 3461 §5.2.1): of what lies in mailboxes here, and what
@@ -181,26 +198,70 @@ async fn told(arrival: &Arrival<'_>, to: &[(Recipient, Notice)], header: &[u8]) 
             let expanded = to.is_forwarded() && to.count() > 1;
             notice.success && if action == Action::Delivered { to.is_here() && !expanded } else { expanded }
         });
-        let told: Vec<Told> = wished
-            .map(|(to, notice)| Told {
-                recipient: to.address().to_owned(),
-                original: notice.original.clone(),
-                status: "2.0.0".into(),
-                host: None,
-                said: format!("taken by {own}"),
-                until: None,
-            })
-            .collect();
+        let told: Vec<Told> =
+            wished.map(|(to, notice)| about(to, notice, "2.0.0", format!("taken by {own}"))).collect();
         if told.is_empty() || from.is_empty() {
             continue;
         }
         let about = About { manner: &mail.manner, arrived: Timestamp::now() };
         match notices::prepared(arrival.smtp, action, &from, &about, &told, header, None).await {
             Ok(notice) => notices.push(notice),
-            Err(why) => tracing::warn!(to = from, trace = %mail.trace, why, "a notification could not be made"),
+            Err(why) => tracing::warn!(to = from, trace = %mail.trace, %why, "a notification could not be made"),
         }
     }
     notices
+}
+
+/// What is told of a recipient of ours, with its enhanced status (RFC 3463).
+fn about(to: &Recipient, notice: &Notice, status: &str, said: String) -> Told {
+    let (recipient, original) = (letter::in_ascii(to.address()).into_owned(), notice.original.clone());
+    Told { recipient, original, status: status.to_owned(), host: None, said, until: None }
+}
+
+/// The notification that those behind these addresses have no room, where the sender wants to hear of it (RFC 3461
+/// §5.2.6): the message is taken for the others, so nobody else can tell it.
+///
+/// # Errors
+/// When nobody can be told.
+async fn failed(
+    arrival: &Arrival<'_>,
+    ready: &Ready,
+    missed: &[(Recipient, Notice)],
+) -> Result<Option<Delivery>, Error> {
+    if ready.junk.is_some() {
+        return Err(Error::invalid("the sender of junk is seldom who it says"));
+    }
+    let (mail, from) = (arrival.mail, arrival.from());
+    let told: Vec<Told> = missed
+        .iter()
+        .filter(|(_, notice)| notice.failure && !from.is_empty())
+        .map(|(to, notice)| {
+            let said = match to.count() {
+                1 => "the mailbox is full",
+                _ => "the mailbox of somebody whom the address stands for is full",
+            };
+            about(to, notice, "5.2.2", said.to_owned())
+        })
+        .collect();
+    if told.is_empty() {
+        return Ok(None);
+    }
+    let about = About { manner: &mail.manner, arrived: Timestamp::now() };
+    let header = &ready.header;
+    let whole = match notice::returns_whole(Action::Failed, &mail.manner, arrival.message.len) {
+        true => Some(whole(arrival, header).await?),
+        false => None,
+    };
+    notices::prepared(arrival.smtp, Action::Failed, &from, &about, &told, header, whole.as_deref()).await.map(Some)
+}
+
+/// The message with this header, which is short enough to be held in memory.
+async fn whole(arrival: &Arrival<'_>, header: &[u8]) -> Result<Vec<u8>, Error> {
+    let (mut whole, mut body) = (header.to_vec(), arrival.message.body());
+    while let Some(piece) = body.next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }
 
 /// Whether its octets are not only lines of text.

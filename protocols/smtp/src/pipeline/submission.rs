@@ -10,13 +10,14 @@ use time::format_description::well_known::Rfc2822;
 
 use super::{Arrival, Ready, incoming};
 use crate::reply::Problem;
-use crate::trust::fields::{Field, fields, lines};
+use crate::trust::fields::{Field, angles, fields, lines};
 
 /// Makes a user's message ready to be delivered.
 pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<Ready, Problem> {
     own_sender(arrival, login).await?;
     incoming::virus(arrival).await?;
-    let header = without_bcc(&arrival.message.header);
+    let header = incoming::believable(&arrival.message.header, &arrival.smtp.services.hostname, None);
+    let header = without_bcc(&header);
     let added = missing(arrival, &header);
     let header = Bytes::from([added.as_bytes(), &*header].concat());
     let signed = signature(arrival, &header).await?;
@@ -28,11 +29,13 @@ async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Prob
     let (auth, header) = (&arrival.smtp.services.auth, &arrival.message.header);
     let authors = MessageEnvelope::read(header).from;
     let named: usize = fields(header).filter(|field| field.is("from")).map(|field| angles(field.value)).sum();
-    if fields(header).filter(|field| field.is("from")).count() > 1 || named > authors.len() {
+    // A group (RFC 6854) is for those who cannot be answered; its name could be read as the author's.
+    let is_group = authors.iter().any(|author| author.host.is_none());
+    if fields(header).filter(|field| field.is("from")).count() > 1 || is_group || named > authors.len() {
         return Err(Problem::Authors);
     }
     for author in authors {
-        let (Some(mailbox), Some(host)) = (author.mailbox, author.host) else { continue };
+        let (mailbox, host) = (author.mailbox.unwrap_or_default(), author.host.unwrap_or_default());
         let address = format!("{mailbox}@{host}");
         match auth.may_send_as(arrival.peer, login, &address).await {
             Ok(true) => {}
@@ -41,23 +44,6 @@ async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Prob
         }
     }
     Ok(())
-}
-
-/// How many addresses in angle brackets a field has, in whatever order a reader may take them.
-fn angles(value: &[u8]) -> usize {
-    let (mut count, mut quoted, mut escaped, mut depth) = (0, false, false, 0_u32);
-    for byte in value {
-        match byte {
-            _ if std::mem::take(&mut escaped) => {}
-            b'\\' => escaped = true,
-            b'"' if depth == 0 => quoted = !quoted,
-            b'(' if !quoted => depth += 1,
-            b')' if !quoted => depth = depth.saturating_sub(1),
-            b'<' if !quoted && depth == 0 => count += 1,
-            _ => {}
-        }
-    }
-    count
 }
 
 /// Who gets a blind copy is not for the others to read (RFC 5322 §3.6.3).

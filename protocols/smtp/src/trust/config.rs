@@ -3,6 +3,8 @@
 use protocol::Networks;
 use serde::{Deserialize, Serialize};
 
+use crate::dns;
+
 /// What is made of the proofs that mail from other servers brings along (SPF, DKIM, DMARC, ARC).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +44,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What is wrong with it; names the key.
+    pub(crate) fn wrong(&self) -> Option<&'static str> {
+        let is_domain = |name: &String| dns::domain(name).is_some();
+        (!self.sealers.iter().all(is_domain)).then_some("trust.sealers must be names of domains, like \"example.org\"")
+    }
+
+    /// Whether the word of a domain, as a signature names it, is taken.
+    pub(crate) fn believes(&self, sealer: &str) -> bool {
+        let sealer = dns::domain(sealer);
+        sealer.is_some() && self.sealers.iter().any(|known| dns::domain(known) == sealer)
+    }
+
     /// The trusted networks.
     ///
     /// # Errors

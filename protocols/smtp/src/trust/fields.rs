@@ -67,9 +67,71 @@ impl<'a> Field<'a> {
     }
 }
 
+/// What of a value stands outside of comments and quoted words (RFC 5322 §3.2.2, §3.2.4).
+pub(crate) fn bare(value: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_u32);
+    value.iter().copied().filter(move |byte| {
+        let is_inside = quoted || depth > 0;
+        match byte {
+            _ if std::mem::take(&mut escaped) => return false,
+            b'\\' if is_inside => escaped = true,
+            b'"' if depth == 0 => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            _ => return !is_inside,
+        }
+        false
+    })
+}
+
+/// How many addresses in angle brackets a field has, in whatever order a reader may take them.
+pub(crate) fn angles(value: &[u8]) -> usize {
+    bare(value).filter(|byte| *byte == b'<').count()
+}
+
+/// Whether a value has `dmarc=pass` as a result (RFC 8601 §2.2). What stands in comments or quoted words may be the
+/// sender's own.
+pub(crate) fn tells_pass(value: &[u8]) -> bool {
+    let text: Vec<u8> = bare(value).map(|byte| byte.to_ascii_lowercase()).collect();
+    text.split(|byte| *byte == b';').any(|result| {
+        let (method, rest) = match result.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&result[..at], &result[at + 1..]),
+            None => return false,
+        };
+        let word = rest.trim_ascii_start().split(u8::is_ascii_whitespace).next();
+        method.trim_ascii() == b"dmarc" && word == Some(b"pass")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_is_told_by_nobody_but_who_sealed_it() {
+        for value in [" i=1; mx.a; spf=fail; dmarc=pass (p=reject) header.from=b", "i=2; mx.a;\r\n\tDMARC = Pass"] {
+            assert!(tells_pass(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "i=1; mx.a; dmarc=fail; dkim=pass",
+            "i=1; mx.a; dmarc=passed",
+            "i=1; mx.a; spf=pass (; dmarc=pass)",
+            "i=1; mx.a; spf=pass smtp.mailfrom=\"x; dmarc=pass ;\"@b",
+            "i=1; mx.a; spf=pass smtp.mailfrom=\"x\\\"; dmarc=pass ;\"@b",
+            "i=1; mx.a; x-dmarc=pass",
+            "",
+        ] {
+            assert!(!tells_pass(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn comments_and_quoted_words_hide_what_is_in_them() {
+        let bare = |text: &str| String::from_utf8(super::bare(text.as_bytes()).collect()).unwrap();
+        assert_eq!(bare(r#"a "b\"<" (c (<) \) <) d <e>"#), "a   d <e>");
+        assert_eq!(bare(r#"\"<a>" <b>"#), r#"\ <b>"#);
+        assert_eq!(angles(br#""<x>" <a@b> (<c>), <d@e>"#), 2);
+    }
 
     #[test]
     fn lines_keep_their_continuations_and_non_fields_are_passed_over() {

@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use mail_auth::common::to_a_label;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DmarcResult, DnsError, Error, MessageAuthenticator, SpfOutput, SpfResult, dmarc,
 };
+use storage::message::{Address, MessageEnvelope};
 use tokio::time::{Instant, timeout_at};
 
 use super::arc::{self, ArcVerdict};
 use super::body::BodyHashes;
 use super::dkim::{self, DkimVerdict};
-use super::fields::fields;
+use super::fields::{angles, fields, tells_pass};
 use super::spf::Outcome;
+use crate::dns;
 
 /// A result in the words of RFC 8601 §2.7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +49,15 @@ pub(crate) struct Dmarc {
     pub(crate) domain: String,
 }
 
-/// Why nobody can say whose message it is. DMARC exempts such mail, so a server that respects policies refuses it: a
-/// message has one From field (RFC 5322 §3.6).
+/// Why nobody can say whose message it is: a message has one From field (RFC 5322 §3.6). DMARC exempts such mail, so a
+/// server that respects policies does not take it for what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MalformedFrom {
     /// No From field.
     Missing,
     /// More than one.
     Several,
-    /// No address, or none with a domain.
+    /// No address, or one without a domain.
     NoDomain,
     /// Addresses of several domains.
     Domains,
@@ -83,10 +84,19 @@ pub(crate) struct Verdicts {
     pub(crate) arc: ArcVerdict,
     /// The domain of the newest seal, where there is one.
     pub(crate) sealer: Option<String>,
+    /// Whether the newest seal tells that DMARC passed there.
+    pub(crate) sealed_pass: bool,
     pub(crate) malformed_from: Option<MalformedFrom>,
 }
 
-/// For all lookups of a message together: its sender waits for the reply to DATA.
+impl Verdicts {
+    /// Whether it came with the null reverse path.
+    pub(crate) fn is_notification(&self) -> bool {
+        self.mail_from.is_empty()
+    }
+}
+
+/// For all lookups of signatures together, and for those of a policy: its sender waits for the reply to DATA.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Judges a message by its header section, the hashes of its body and what SPF said of the envelope.
@@ -100,15 +110,17 @@ pub(crate) async fn judge(
 ) -> Verdicts {
     let deadline = Instant::now() + TIME_LIMIT;
     let header = dkim::readable(header);
-    let message = dkim::read(&header, body);
-    let malformed_from = malformed_from(&header, &message);
+    let mut message = dkim::read(&header, body);
+    let author = author_domain(&header);
+    // Whoever is shown as the author is judged: the library reads some fields differently.
+    message.from = author.iter().map(|domain| format!("author@{domain}")).collect();
     // The null path is judged by the name in HELO (RFC 7208 §2.4).
     let spf_domain = envelope.mail_from.rsplit_once('@').map_or(envelope.helo, |(_, domain)| domain);
     let (dkim, arc) =
         tokio::join!(dkim::verify(dns, &message, deadline), arc::verify(dns, &header, &message, deadline));
-    let dmarc = match malformed_from {
-        None => evaluate(dns, &message, &dkim, spf_domain, &spf, deadline).await,
-        Some(_) => Dmarc { result: Verdict::None, policy: Policy::None, domain: String::new() },
+    let dmarc = match &author {
+        Ok(domain) => evaluate(dns, &message, &dkim, spf_domain, &spf, domain).await,
+        Err(_) => Dmarc { result: Verdict::None, policy: Policy::None, domain: String::new() },
     };
     Verdicts {
         client: envelope.client,
@@ -120,23 +132,37 @@ pub(crate) async fn judge(
         dmarc,
         arc,
         sealer: message.as_headers.last().map(|seal| seal.header.d.clone()),
-        malformed_from,
+        sealed_pass: message.aar_headers.last().is_some_and(|results| tells_pass(results.value)),
+        malformed_from: author.err(),
     }
 }
 
-fn malformed_from(header: &[u8], message: &AuthenticatedMessage<'_>) -> Option<MalformedFrom> {
-    let domains = author_domains(message);
-    match (fields(header).filter(|field| field.is("From")).count(), domains.as_slice()) {
-        (0, _) => Some(MalformedFrom::Missing),
-        (2.., _) => Some(MalformedFrom::Several),
-        (_, []) => Some(MalformedFrom::NoDomain),
-        (_, [first, rest @ ..]) => rest.iter().any(|domain| domain != first).then_some(MalformedFrom::Domains),
+/// The domain of the author or authors, in ASCII, by the reading that users of this server see.
+fn author_domain(header: &[u8]) -> Result<String, MalformedFrom> {
+    let mut from = fields(header).filter(|field| field.is("From"));
+    let angles = match (from.next(), from.next()) {
+        (None, _) => return Err(MalformedFrom::Missing),
+        (Some(_), Some(_)) => return Err(MalformedFrom::Several),
+        (Some(only), None) => angles(only.value),
+    };
+    // The start of a group has a name and no host (RFC 3501 §7.4.2).
+    let named = |author: &Address| author.mailbox.is_some() && author.host.is_some();
+    let authors: Vec<Address> = MessageEnvelope::read(header).from.into_iter().filter(named).collect();
+    let mut first = None;
+    for author in &authors {
+        // White space is no part of it (RFC 5322 §4.4).
+        let host = author.host.iter().flat_map(|host| host.chars()).filter(|letter| !letter.is_whitespace());
+        let host: String = host.collect();
+        let domain = dns::domain(host.trim_end_matches('.')).ok_or(MalformedFrom::NoDomain)?;
+        // What other readers may take for another address is one.
+        let is_several = author.mailbox.as_deref().is_some_and(|mailbox| mailbox.contains('@'));
+        if is_several || first.as_ref().is_some_and(|first| *first != domain) {
+            return Err(MalformedFrom::Domains);
+        }
+        first = Some(domain);
     }
-}
-
-fn author_domains(message: &AuthenticatedMessage<'_>) -> Vec<String> {
-    let domains = message.from.iter().filter_map(|address| address.rsplit_once('@'));
-    domains.map(|(_, domain)| to_a_label(domain).into_owned()).filter(|domain| !domain.is_empty()).collect()
+    let first = first.ok_or(MalformedFrom::NoDomain)?;
+    if angles > authors.len() { Err(MalformedFrom::Domains) } else { Ok(first) }
 }
 
 /// DMARC over our own SPF result and those signatures that count (RFC 9989 §4.10).
@@ -146,8 +172,10 @@ async fn evaluate(
     signatures: &[DkimVerdict],
     spf_domain: &str,
     spf: &Outcome,
-    deadline: Instant,
+    author: &str,
 ) -> Dmarc {
+    // It has a time of its own: a signature whose key never comes must not keep the policy from being asked for.
+    let deadline = Instant::now() + TIME_LIMIT;
     let lost = || Error::Dns(DnsError::Resolver(String::new()));
     let signatures: Vec<DkimOutput<'_>> = signatures
         .iter()
@@ -167,8 +195,7 @@ async fn evaluate(
     });
     let parameters = DmarcParameters::new(message, &signatures, spf_domain, &spf);
     let Ok(output) = timeout_at(deadline, dns.verify_dmarc(parameters)).await else {
-        let domain = author_domains(message).into_iter().next().unwrap_or_default();
-        return Dmarc { result: Verdict::TempError, policy: Policy::None, domain };
+        return Dmarc { result: Verdict::TempError, policy: Policy::None, domain: author.to_owned() };
     };
     let result = match output.result() {
         DmarcResult::Pass => Verdict::Pass,

@@ -161,6 +161,20 @@ async fn the_number_of_recipients_and_of_errors_is_limited() {
 }
 
 #[tokio::test]
+async fn who_is_asked_to_come_back_too_often_is_sent_away() {
+    let world = World::new().await;
+    let config = "max_recipients = 1000\n[trust]\ntrusted = []\n[greylist]\nenabled = true";
+    let mut client = Client::connect_with(&world, "smtp", config).await;
+    client.dialog(ENVELOPE.get(..2).unwrap()).await;
+    for at in 0..200 {
+        let line = format!("RCPT TO:<alice+{at}@example.org>");
+        client.dialog(&[(&line, "451 4.7.1 Greylisted: ")]).await;
+    }
+    client.dialog(&[("RCPT TO:<bob@example.org>", "421 4.7.1 Greylisted too often")]).await;
+    assert_eq!(client.ended().await, Closed::Abuse);
+}
+
+#[tokio::test]
 async fn smuggled_ends_end_nothing_and_nothing_behind_them_is_a_command() {
     let second = "MAIL FROM:<x@y.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nsmuggled\r\n.\r\n";
     for end in ["\n.\n", "\r\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\r\n.\r\n"] {
@@ -427,6 +441,54 @@ async fn a_full_mailbox_is_a_refusal_for_now() {
     client.expect("452 4.2.2 ").await;
     client.dialog(&ENVELOPE[1..]).await;
     assert!(world.mail("full").await.is_empty());
+    for (protocol, hello) in [("smtp", "EHLO c"), ("lmtp", "LHLO c")] {
+        let mut client = Client::connect(&world, protocol).await;
+        client
+            .dialog(&[
+                (hello, "250-"),
+                ("MAIL FROM:<a@b.example> SIZE=2001", "250 "),
+                ("RCPT TO:<full@example.org>", "452 4.2.2 The mailbox is full"),
+                ("RCPT TO:<bob@example.org>", "250 "),
+                ("RSET", "250 "),
+                ("MAIL FROM:<a@b.example> SIZE=2000", "250 "),
+                ("RCPT TO:<full@example.org>", "250 "),
+            ])
+            .await;
+    }
+    assert_eq!(world.refusals("mail.recipient").await, 2);
+}
+
+#[tokio::test]
+async fn a_full_mailbox_keeps_a_message_from_nobody_else() {
+    let world = World::new().await;
+    let mut client = Client::connect(&world, "smtp").await;
+    let message = format!("Subject: x\r\n\r\n{}.\r\n", "long enough\r\n".repeat(500));
+    let both = [("RCPT TO:<full@example.org>", "250 "), ("RCPT TO:<bob@example.org>", "250 "), ("DATA", "354 ")];
+    client.dialog(&[("EHLO c", "250-"), ("MAIL FROM:<alice@example.org>", "250 ")]).await;
+    client.dialog(&both).await;
+    client.send(&message).await;
+    client.expect("250 2.0.0 Ok: queued as ").await;
+    assert!(world.mail("bob").await.remove(0).contains("long enough"));
+    let told = world.mail("alice").await.remove(0);
+    for line in ["Final-Recipient: rfc822; full@example.org\r\n", "Action: failed\r\n", "Status: 5.2.2\r\n"] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert!(told.contains("\r\nlong enough\r\n") && !told.contains("bob@example.org"), "{told}");
+    // Who does not want to hear of it, or cannot, is not told; the audit log is.
+    for from in ["MAIL FROM:<>", "MAIL FROM:<alice@example.org>"] {
+        let to = ("RCPT TO:<full@example.org> NOTIFY=NEVER", "250 ");
+        client.dialog(&[(from, "250 "), to, both[1], both[2]]).await;
+        client.send(&message).await;
+        client.expect("250 2.0.0 Ok: queued as ").await;
+    }
+    assert_eq!((world.mail("bob").await.len(), world.mail("alice").await.len()), (3, 1));
+    assert_eq!(world.refusals("mail.deliver").await, 3);
+    // A notification that has no room: nobody is told, so nobody has it.
+    client.dialog(&[("MAIL FROM:<full@example.org>", "250 ")]).await;
+    client.dialog(&both).await;
+    client.send(&message).await;
+    client.expect("452 4.2.2 ").await;
+    assert!(world.mail("full").await.is_empty() && world.mail("bob").await.len() == 3);
 }
 
 #[tokio::test]
