@@ -1,5 +1,5 @@
 //! What other servers say and publish: replies, SPF records, policies of TLS, certificates, reports of a filter,
-//! headers. Anything is either refused or bounded and fit to be written on a line.
+//! senders, headers. Anything is either refused or bounded and fit to be written on a line.
 
 #![no_main]
 
@@ -20,6 +20,9 @@ mod fields;
 #[path = "../../../protocols/smtp/src/trust/forged.rs"]
 mod forged;
 #[allow(dead_code)]
+#[path = "../../../auth/src/local_part.rs"]
+mod local_part;
+#[allow(dead_code)]
 #[path = "../../../protocols/smtp/src/trust/spf/macros.rs"]
 mod macros;
 #[allow(dead_code)]
@@ -29,6 +32,12 @@ mod record;
 #[path = "../../../protocols/smtp/src/filters/report.rs"]
 mod report;
 #[allow(dead_code)]
+#[path = "../../../protocols/smtp/src/filters/scan.rs"]
+mod scan;
+#[allow(dead_code)]
+#[path = "../../../auth/src/srs.rs"]
+mod srs;
+#[allow(dead_code)]
 #[path = "../../../protocols/smtp/src/outbound/sts.rs"]
 mod sts;
 
@@ -36,21 +45,31 @@ use answer::{Extensions, Reading};
 use macros::{MacroString, Values};
 use record::Record;
 use report::Report;
+use scan::Scan;
 use sts::Policy;
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, input)) = input.split_first() else { return };
-    match kind % 6 {
+    match kind % 8 {
         0 => replies(input),
         1 => spf(input),
         2 => policy(input),
         3 => drop((der::key(input), der::common_name(input))),
         4 => filter(input),
+        5 => sender(input),
+        6 => scanner(input),
         _ => header(input),
     }
 });
 
-/// Used by `report` from its parent.
+/// Used by `scan` from its parent.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    TooLarge(&'static str),
+    Away(String),
+}
+
+/// Used by `report` and `scan` from their parent.
 fn printable(text: &str, most: usize) -> String {
     text.chars().filter(|sign| (' '..='~').contains(sign)).take(most).collect()
 }
@@ -109,6 +128,30 @@ fn filter(input: &[u8]) {
     }
 }
 
+/// What a scanner says fits on a line, and is no verdict unless it is one word for word.
+fn scanner(input: &[u8]) {
+    let line = |text: &str| text.len() <= 300 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    match scan::verdict(input) {
+        Ok(Scan::Clean) => assert_eq!(input, b"stream: OK"),
+        Ok(Scan::Found(said)) | Err(Failure::Away(said)) => assert!(line(&said), "{said}"),
+        Err(Failure::TooLarge(_)) => {}
+    }
+}
+
+/// A sender that is rewritten is one word of a command, and leads back.
+fn sender(input: &[u8]) {
+    let Ok(local) = std::str::from_utf8(input) else { return };
+    let srs = srs::Srs::new([7; 32]);
+    let sender = format!("{}@a.example", local_part::quoted(local));
+    let Some(there) = srs.rewrite(&sender, "us.example", 0) else { return };
+    let (local, _) = there.rsplit_once('@').unwrap();
+    let plain = local_part::unquote(local);
+    assert!(local.starts_with('"') || !local.contains([' ', '<', '>', '"', '\\']), "{there}");
+    if plain.starts_with("SRS0") {
+        assert_eq!(srs.original(&plain, 0).as_deref(), Some(&*sender));
+    }
+}
+
 /// Only whole lines go, and of those only fields that claim to be ours.
 fn header(input: &[u8]) {
     assert_eq!(fields::lines(input).collect::<Vec<_>>().concat(), input);
@@ -116,5 +159,7 @@ fn header(input: &[u8]) {
     let gone = fields::lines(input).filter(|line| {
         fields::Field::parse(line).is_some_and(|field| field.is("Authentication-Results"))
     });
+    fields::tells_pass(input);
+    assert!(fields::angles(input) <= fields::bare(input).count());
     assert!(kept.len() + gone.map(<[u8]>::len).sum::<usize>() >= input.len());
 }
