@@ -7,6 +7,7 @@ import base64, ftplib, io, poplib, re, smtplib, subprocess, tempfile, time
 import ftps
 from harness import Daemon, Report, run
 from rawimap import Imap
+import installed
 from scramp import ScramClient, ScramException
 
 tempfile.tempdir = "/var/tmp"

@@ -2,6 +2,7 @@
 
 import email, re, time
 
+import installed
 import dkim
 
 import trust_table

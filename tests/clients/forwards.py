@@ -4,6 +4,7 @@ what fails finds back."""
 
 import email, os, re, smtplib, time
 
+import installed
 import dkim
 
 import forwards_lmtp, forwards_notices

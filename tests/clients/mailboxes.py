@@ -5,6 +5,7 @@ import base64, email.utils, imaplib, random, re, smtplib, ssl
 
 import servers  # makes the packages that tests/run installs importable
 
+import installed
 from imapclient import imap_utf7
 
 PASSWORD = "a long enough password"

@@ -5,6 +5,7 @@ import asyncio, imaplib, poplib, re, time
 from mailboxes import (KEPT, LETTERS, PASSWORD, PLAIN, SENT, append, boxes, deliver, good, held, login, message, trust,
                        wire)
 
+import installed
 import aioimaplib, imapclient
 from imapclient.imapclient import ARCHIVE, DRAFTS, FLAGGED, JUNK, SEEN, SENT as OUTBOX, TRASH
 

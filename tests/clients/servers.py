@@ -7,8 +7,8 @@ Usage: servers.py     starts PostgreSQL and S3 for many tests, says where in a l
 import atexit, decimal, json, os, pathlib, re, secrets, shlex, shutil, signal, socket, ssl, subprocess, sys
 import tempfile, time, urllib.parse, xml.etree.ElementTree
 
-PYTHON = pathlib.Path(__file__).resolve().parents[2] / "target" / "python"  # where tests/run puts packages
-sys.path.insert(0, str(PYTHON))
+from installed import PYTHON
+
 latest_port = 20000 + os.getpid() % 8000
 
 

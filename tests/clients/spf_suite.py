@@ -3,11 +3,11 @@ server of our own, and `judge` says what comes out for each case. It needs PyYAM
 
 import pathlib, subprocess, sys, tarfile
 
+from installed import SOURCES
 import yaml
 
 from zones import Zones
 
-SOURCES = pathlib.Path(__file__).resolve().parents[2] / "target" / "sources"
 SUITE = "rfc7208-tests.yml"
 DEFAULT = "DEFAULT"
 NONE = ["NONE"]

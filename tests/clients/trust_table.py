@@ -8,6 +8,7 @@ openssl."""
 import base64, re, subprocess
 from dataclasses import dataclass
 
+import installed
 import authres, dkim
 from nacl.signing import SigningKey
 

@@ -8,6 +8,7 @@ for, ("SERVFAIL", None) refuses it."""
 
 import contextlib, socket, socketserver, struct, threading
 
+import installed
 import dns.exception, dns.flags, dns.message, dns.name, dns.rcode, dns.rdata, dns.rdataclass, dns.rdatatype
 import dns.rrset
 
