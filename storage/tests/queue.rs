@@ -97,10 +97,16 @@ async fn what_is_claimed_is_nobody_elses_until_its_time_is_over(world: World) {
     let second = claim(&queue, "one.example").await;
     assert_eq!(second.len(), 1, "its time is over");
     assert!(!queue.renew(&first, LONG).await.unwrap() && queue.renew(&second, LONG).await.unwrap());
-    let fate = |claims: Vec<Claim>| claims.into_iter().map(|claim| (claim, Fate::Sent("250 ok".into()))).collect();
-    queue.settle(actor(), fate(first), vec![]).await.unwrap();
-    assert_eq!(waiting(&queue).await, 1, "who lost it ends nothing");
-    queue.settle(actor(), fate(second), vec![]).await.unwrap();
+    let settle = |claims: &[Claim], fate: Fate| {
+        let fates = claims.iter().map(|claim| (claim.clone(), fate.clone())).collect();
+        queue.settle(actor(), fates, vec![])
+    };
+    settle(&first, Fate::Failed("550 no".into())).await.unwrap();
+    settle(&first, Fate::Deferred("450 later".into(), Duration::ZERO)).await.unwrap();
+    assert!(claim(&queue, "one.example").await.is_empty(), "who lost it ends nothing");
+    settle(&first, Fate::Sent("250 ok".into())).await.unwrap();
+    assert_eq!(waiting(&queue).await, 0, "what was sent was sent: nobody sends it again");
+    settle(&second, Fate::Deferred("450 later".into(), Duration::ZERO)).await.unwrap();
     assert_eq!(waiting(&queue).await, 0);
 }
 

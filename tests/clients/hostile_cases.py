@@ -113,7 +113,7 @@ def vanish(talk):
     raise EOFError("gone amid the content")
 
 
-def limited(number):
+def limited(number, refusal=b"452 4.5.3 too many recipients\r\n"):
     """No more recipients than that in a transaction."""
     def mail(talk, _):
         talk.count = 0
@@ -122,7 +122,7 @@ def limited(number):
     def rcpt(talk, line):
         talk.count += 1
         if talk.count > number:
-            return b"452 4.5.3 too many recipients\r\n"
+            return refusal
         talk.sink.known = getattr(talk.sink, "known", []) + [line.partition(b"<")[2].partition(b">")[0].decode()]
         return b"250 ok\r\n"
     return {"MAIL": mail, "RCPT": rcpt}
@@ -294,6 +294,10 @@ MANY = [
     Case("four recipients at a time", [Theirs(limited(4))], {f"r{number}": "sent" for number in range(10)}, talks=[1],
          taken=[3], also={"each once": lambda sinks, *_: len(sinks[0].known) == len(set(sinks[0].known)) == 10}),
     one("452 for the first", limited(0), r"kept: .*452.*", taken=[0]),
+    Case("552 for too many, and then nothing is taken", [Theirs({**limited(2, b"552 too many recipients\r\n"),
+         "DATA": b"451 4.3.0 later\r\n"})], {"r0": r"kept: .*451.*", "r1": r"kept: .*451.*", "r2": r"kept: .*552.*",
+         "r3": r"kept: .*552.*"}, taken=[0]),
+    one("552 for one alone", limited(0, b"552 5.2.2 full\r\n"), r"failed 5\.2\.2", taken=[0]),
 ]
 ENDS = [
     one("DATA 250", {"DATA": b"250 reset\r\n"}, r"kept: .*4\.5\.0.*", taken=[0]),

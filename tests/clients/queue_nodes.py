@@ -5,7 +5,7 @@ nothing that was confirmed and written down is sent twice, and the other one tak
 Usage: queue_nodes.py [MESSAGES]      (2000 unless told)
 """
 
-import collections, itertools, random, smtplib, sys, threading, time
+import collections, itertools, os, random, signal, smtplib, sys, threading, time
 
 from harness import Daemon, Report, Shared
 from servers import free_ports, wait
@@ -19,6 +19,7 @@ FREED = 150  # how long what a killed node had claimed may stay so
 WARNING = 20
 LATE = 60  # messages to a destination that is dead
 LONG = 12  # how long the sink thinks about who is slow
+STALLED = 110  # how long it thinks about a message when it is told to, in seconds: longer than a node may be silent
 SENDERS = 3
 
 
@@ -28,7 +29,13 @@ def plan(step, argument):
     return None
 
 
+stalls = []  # the recipients whose next message the sink thinks about
+
+
 def delay(step, argument):
+    if step == "data" and stalls:
+        stalls.pop()
+        return STALLED
     if step == "rcpt" and argument.startswith("slow-"):
         return LONG
     return random.uniform(0.1, 0.6) if step == "end" else 0
@@ -171,6 +178,27 @@ def lost_claim(report, one, two):
     report.check("a failure that two have seen is told once", new == {"slow-1@sink.test": 1}, new)
 
 
+def paused(report, one, two, sink):
+    """A node that stood still while the other one sent what it had claimed does not send it as well."""
+    stalls.append("paused@sink.test")
+    with smtplib.SMTP("127.0.0.1", one.port["submission"]) as session:
+        session.login("alice", PASSWORD)
+        session.sendmail("alice@a.test", ["paused@sink.test"], "Subject: paused\r\nX-Number: 0\r\n\r\ntext\r\n")
+    begun = time.time()
+    wait("a server thinks about it", lambda: not stalls, 60)
+    holder = next(iter(claimed(two.store)))
+    still, other = (one, two) if holder == "n1" else (two, one)
+    os.kill(still.process.pid, signal.SIGSTOP)
+    try:
+        wait("the other one sends it", lambda: not waits(other), STALLED)
+    finally:
+        os.kill(still.process.pid, signal.SIGCONT)
+    print(f"{holder} stood still for {time.time() - begun:.0f} s")
+    time.sleep(max(0, begun + STALLED + 10 - time.time()))
+    taken = [one for one in sink.taken if one.recipient == "paused@sink.test"]
+    report.check("what a node had claimed before it stood still comes once", len(taken) == 1, taken)
+
+
 def late(report, one, two):
     """Both nodes see that messages are late; one of them says so."""
     with smtplib.SMTP("127.0.0.1", one.port["submission"]) as session:
@@ -207,6 +235,7 @@ def main():
     verify(report, two, sink, at, begun, acknowledged)
     one.start()
     lost_claim(report, one, two)
+    paused(report, one, two, sink)
     late(report, one, two)
     for node in (one, two):
         report.whole(node)

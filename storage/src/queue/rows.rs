@@ -231,14 +231,18 @@ pub(super) fn settle(tx: &mut Tx<'_>, actor: &Actor, claim: &Claim, fate: &Fate)
             (touched, "mail.defer", "failed", said)
         }
         Fate::Sent(said) | Fate::Failed(said) => {
-            let gone = tx.execute("DELETE FROM queue WHERE id = $1 AND claim = $2", params![claim.id, claim.number])?;
+            // What was sent was sent, whoever has claimed it since.
+            let gone = match fate {
+                Fate::Sent(_) => tx.execute("DELETE FROM queue WHERE id = $1", params![claim.id])?,
+                _ => tx.execute("DELETE FROM queue WHERE id = $1 AND claim = $2", params![claim.id, claim.number])?,
+            };
             if gone > 0 {
                 leave(tx, claim.message.id)?;
             }
             (gone, "mail.send", if matches!(fate, Fate::Sent(_)) { "done" } else { "failed" }, said)
         }
     };
-    // What was sent was sent, also when somebody took the row out of the queue meanwhile.
+    // Also when somebody took the row out of the queue meanwhile.
     if touched == 0 && !matches!(fate, Fate::Sent(_)) {
         return Ok(false);
     }

@@ -82,6 +82,8 @@ pub(super) enum Broken {
     NoTls(Option<Answer>),
     /// The server does not let us log in.
     NoLogin(String),
+    /// Somebody else has the message to hand over, or may have.
+    Yielded,
     /// This server is stopping.
     Stopped,
 }
@@ -271,7 +273,7 @@ impl Client {
             return self.reset().await;
         }
         let ended = match letter.is_binary {
-            true => self.count(letter, fence).await,
+            true => self.count(letter, verdicts, fence).await,
             false => self.data(letter, verdicts, fence).await,
         };
         match ended {
@@ -356,7 +358,7 @@ impl Client {
             return Err(self.interrupted(broken, verdicts).await);
         }
         if !fence.await {
-            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
+            return Err(Broken::Yielded);
         }
         self.write(Step::End, b".\r\n").await?;
         self.taken().await.map(Some)
@@ -379,9 +381,12 @@ impl Client {
     async fn count(
         &mut self,
         letter: &Letter<'_>,
+        verdicts: &mut [Option<Verdict>],
         fence: impl Future<Output = bool>,
     ) -> Result<Option<Answer>, Broken> {
-        within(self.patience.for_content(letter.len()), self.write_chunk(letter)).await?;
+        if let Err(broken) = within(self.patience.for_content(letter.len()), self.write_chunk(letter)).await {
+            return Err(self.interrupted(broken, verdicts).await);
+        }
         let heard = self.answer(Step::Content).await?;
         match heard.code / 100 {
             2 => {}
@@ -390,7 +395,7 @@ impl Client {
         }
         // The end comes by itself, so that nobody else can have the message when it does.
         if !fence.await {
-            return Err(Broken::Lost(Step::Content, "somebody else sends it".into()));
+            return Err(Broken::Yielded);
         }
         self.nothing_came(Step::Content).await?;
         self.write(Step::End, b"BDAT 0 LAST\r\n").await?;

@@ -14,6 +14,7 @@ use super::letter::{self, Letter};
 use super::notice::{Action, Told};
 use super::notices::{self, Settled};
 use super::policy::Wish;
+use super::presence::Moment;
 use super::route::{self, Stop, Way};
 use super::trouble::Trouble;
 use super::{Outbound, chance};
@@ -28,6 +29,8 @@ pub(super) const BATCH: u32 = 4;
 /// balances its load wants to see us anew).
 const MOST: usize = 100;
 const LONGEST: Duration = Duration::from_secs(300);
+/// How many destinations one claim looks at.
+const NAMES: usize = 64;
 /// How many recipients a transaction has where the host says nothing of it: so many all of them take (RFC 5321
 /// §4.5.3.1.8).
 const RECIPIENTS: usize = 100;
@@ -39,6 +42,8 @@ const YOUNG: Duration = Duration::from_secs(240);
 const LAST: Duration = Duration::from_secs(10);
 /// When it is tried again to write down what became of messages.
 const AWAY: Duration = Duration::from_secs(2);
+/// For how long it is tried to tell a sender that a message went to where nobody tells more.
+const TELLING: Duration = Duration::from_secs(60);
 /// Who did not hear whether a message was taken does not send it again soon.
 const UNKNOWN: Duration = Duration::from_secs(1800);
 
@@ -60,8 +65,10 @@ impl Tell {
 /// What a courier learnt of its destination.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// Where it goes, and what the senders of what it takes along say of TLS.
-    destinations: Vec<String>,
+    /// Where it goes, from the first destination on that may have something due, and what the senders of what it takes
+    /// along say of TLS.
+    destinations: Arc<[String]>,
+    from: usize,
     wish: Wish,
     /// What it claimed on its way and cannot take along on that connection.
     others: Vec<Open>,
@@ -76,15 +83,16 @@ pub(super) struct Report {
 #[derive(Debug)]
 struct Open {
     claim: Claim,
-    claimed: Instant,
+    claimed: Moment,
     /// What the newest try said, and of which host on the way.
     trouble: Option<Trouble>,
     host: usize,
 }
 
 impl Open {
-    fn new(claim: Claim) -> Open {
-        Open { claim, claimed: Instant::now(), trouble: None, host: 0 }
+    /// Those that were asked for at that moment.
+    fn all(claims: Vec<Claim>, claimed: Moment) -> impl Iterator<Item = Open> {
+        claims.into_iter().map(move |claim| Open { claim, claimed, trouble: None, host: 0 })
     }
 
     /// What its sender says of TLS. No notification is bound to it (RFC 8689 §4.2.1).
@@ -94,23 +102,23 @@ impl Open {
     }
 }
 
-/// Takes all of them as far as it goes: those that want the same of TLS together. The destinations go one way;
-/// `answered` counts the messages that servers answer.
+/// Takes all of them, which were asked for at that moment, as far as it goes: those that want the same of TLS together.
+/// The destinations go one way; `answered` counts the messages that servers answer.
 pub(super) async fn deliver(
     outbound: &Outbound,
-    destinations: Vec<String>,
-    claims: Vec<Claim>,
+    destinations: Arc<[String]>,
+    (claims, claimed): (Vec<Claim>, Moment),
     answered: Arc<AtomicU32>,
 ) -> Report {
-    let mut report =
-        Report { destinations, wish: Wish::default(), others: Vec::new(), reached: false, missed: None, answered };
-    let mut left: Vec<Open> = claims.into_iter().map(Open::new).collect();
+    let (wish, others) = (Wish::default(), Vec::new());
+    let mut report = Report { destinations, from: 0, wish, others, reached: false, missed: None, answered };
+    let mut left: Vec<Open> = Open::all(claims, claimed).collect();
     while let Some(first) = left.first() {
         let (wish, destination) = (first.wish(), first.claim.destination.clone());
         report.wish = wish;
         let (mut open, others): (Vec<Open>, Vec<Open>) = left.into_iter().partition(|one| one.wish() == wish);
         left = others;
-        match route::way(outbound, &destination, wish).await {
+        match unless_stopped(outbound, route::way(outbound, &destination, wish)).await {
             Ok(way) => visit(outbound, &way, &mut open, &mut report).await,
             Err(trouble) => blame(&mut open, 0, trouble, &mut report),
         }
@@ -120,11 +128,23 @@ pub(super) async fn deliver(
     report
 }
 
+/// What is asked of others before anybody is talked to, unless this server stops meanwhile.
+async fn unless_stopped<T>(outbound: &Outbound, asked: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let mut stop = outbound.patience.stop.clone();
+    tokio::select! {
+        answer = asked => answer,
+        () = stop.requested() => Err(Trouble::of("", &Broken::Stopped)),
+    }
+}
+
 /// Visits one host after another, while somebody is left.
 async fn visit(outbound: &Outbound, way: &Way<'_>, open: &mut Vec<Open>, report: &mut Report) {
     let (mut tried, mut conversations) = (0, 0);
     for at in 0..way.len() {
-        let stop = match way.stop(outbound, at).await {
+        if open.is_empty() {
+            return;
+        }
+        let stop = match unless_stopped(outbound, way.stop(outbound, at)).await {
             Ok(stop) => stop,
             // It was tried as well: names that nobody knows are not looked up without end.
             Err(trouble) => {
@@ -235,18 +255,19 @@ async fn converse(
         let content = match outbound.queue.content(&open[at].claim.message).await {
             Ok(content) => content,
             Err(error) => {
+                let trace = open[at].claim.message.trace;
+                tracing::error!(%trace, %error, detail = error.detail(), "a message cannot be read");
                 note(&mut open[at..at + count], host, &Trouble::ours("4.3.0", error.to_string()));
                 at += count;
                 continue;
             }
         };
         let claims: Vec<Claim> = open[at..at + count].iter().map(|one| one.claim.clone()).collect();
-        let young = open[at..at + count].iter().all(|one| one.claimed.elapsed() < YOUNG);
+        let claimed: Vec<Moment> = open[at..at + count].iter().map(|one| one.claimed).collect();
         let letter = Letter::new(&client.extensions, &claims, &content).await;
-        let begun = Instant::now();
         let fence = async {
-            let ours = young && begun.elapsed() < YOUNG && outbound.presence.is_certain();
-            ours || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false)
+            let ours = |claimed: &Moment| claimed.elapsed() < YOUNG && outbound.presence.is_certain(*claimed);
+            claimed.iter().all(ours) || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false)
         };
         let written = settle(outbound, std::mem::take(&mut done), LEASE);
         let sent = async {
@@ -266,8 +287,7 @@ async fn converse(
         let next = at + sorted.left.len();
         open.splice(at..at, sorted.left.into_iter().chain(sorted.again));
         at = next;
-        // What may have been taken is not offered to the next host.
-        finish(outbound, sorted.unknown).await;
+        finish(outbound, sorted.apart).await;
         ended = result;
     }
     settle(outbound, done, LEASE).await;
@@ -287,22 +307,28 @@ async fn keep(outbound: &Outbound, open: &[Open]) -> ! {
     }
 }
 
-/// Claims more for the same destination; whether there was any that may go over the same connection.
+/// Claims more for the same destinations; whether there was any that may go over the same connection.
 async fn more(outbound: &Outbound, open: &mut Vec<Open>, report: &mut Report) -> bool {
-    let claims = match outbound.queue.claim(&report.destinations, BATCH, LEASE).await {
-        // What is due there from now on is found by the dispatcher.
-        Ok((claims, empty)) => {
-            report.destinations.drain(..empty);
-            claims
-        }
-        Err(error) => {
-            tracing::warn!(%error, detail = error.detail(), "nothing more could be claimed");
-            return false;
-        }
-    };
     let before = open.len();
-    for one in claims.into_iter().map(Open::new) {
-        if one.wish() == report.wish { open.push(one) } else { report.others.push(one) }
+    while let Some(names) = report.destinations.get(report.from..).filter(|names| !names.is_empty()) {
+        let claimed = Moment::now();
+        match outbound.queue.claim(&names[..names.len().min(NAMES)], BATCH, LEASE).await {
+            Ok((claims, empty)) => {
+                // What is due there from now on is found by the dispatcher.
+                report.from += empty;
+                let is_over = !claims.is_empty() || empty == 0;
+                for one in Open::all(claims, claimed) {
+                    if one.wish() == report.wish { open.push(one) } else { report.others.push(one) }
+                }
+                if is_over {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, detail = error.detail(), "nothing more could be claimed");
+                break;
+            }
+        }
     }
     open.len() > before
 }
@@ -324,14 +350,20 @@ struct Sorted {
     done: Vec<(Claim, Fate, Option<Tell>)>,
     /// They may have better luck with another host.
     left: Vec<Open>,
-    /// Nobody knows whether the message was taken for them.
-    unknown: Vec<Open>,
+    /// No other host is offered them: the message may have been taken, or may be somebody else's to send.
+    apart: Vec<Open>,
     /// They were too many for one transaction (RFC 5321 §4.5.3.1.10).
     again: Vec<Open>,
 }
 
 fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, result: &Result<(), Broken>) -> Sorted {
     let mut sorted = Sorted::default();
+    let is_too_many = |verdict: &Option<Verdict>| match verdict {
+        Some(Verdict::Refused(answer)) => answer.is_too_many(),
+        _ => false,
+    };
+    // Who is one too many is not so alone.
+    let alone = handed.iter().all(|(_, verdict)| is_too_many(verdict));
     let mut some_taken = false;
     for (one, verdict) in handed {
         match verdict {
@@ -350,6 +382,10 @@ fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, re
             Some(Verdict::Refused(answer)) if some_taken && result.is_ok() && answer.is_too_many() => {
                 sorted.again.push(one);
             }
+            Some(Verdict::Refused(answer)) if !alone && answer.is_too_many() => {
+                let trouble = Trouble { is_final: false, ..Trouble::refused(place, &answer) };
+                sorted.left.push(Open { trouble: Some(trouble), ..one });
+            }
             Some(Verdict::Refused(answer)) if answer.is_final() => {
                 let tell = Tell::failed(Trouble::refused(place, &answer));
                 sorted.done.push((one.claim, Fate::Failed(format!("{place} said: {answer}")), Some(tell)));
@@ -360,8 +396,9 @@ fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, re
             None => {
                 let trouble = result.as_ref().err().map(|broken| Trouble::of(place, broken));
                 let unknown = trouble.as_ref().is_some_and(|trouble| trouble.unknown);
+                let apart = unknown || matches!(result, Err(Broken::Yielded));
                 let open = Open { trouble, ..one };
-                if unknown { sorted.unknown.push(open) } else { sorted.left.push(open) }
+                if apart { sorted.apart.push(open) } else { sorted.left.push(open) }
             }
         }
     }
@@ -412,7 +449,7 @@ async fn finish(outbound: &Outbound, open: Vec<Open>) {
         if trouble.is_final {
             return (claim, Fate::Failed(said), Some(Tell::failed(trouble)));
         }
-        if claim.expires <= now {
+        if claim.expires <= now && !trouble.passes_at_once {
             return expired(claim, &said);
         }
         let age = Duration::from_millis(u64::try_from(now.0 - claim.message.arrived.0).unwrap_or(0));
@@ -438,22 +475,26 @@ pub(super) async fn warn(outbound: &Outbound, claims: Vec<Claim>) -> bool {
 }
 
 /// Writes fates down, with the notifications that follow from them; whether all were. What one of them keeps from being
-/// written does not keep the others; and for as long as `patience` lasts, what a server has taken is not forgotten
-/// because the database is away.
+/// written does not keep the others. While the database is away it is tried again, for as long as `patience` lasts;
+/// what a server has taken is not forgotten before this server stops, since nobody can claim it meanwhile.
 async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>, patience: Duration) -> bool {
     let (begun, mut all) = (Instant::now(), true);
     let mut left = if fates.is_empty() { Vec::new() } else { vec![fates] };
     while let Some(fates) = left.pop() {
-        let patience = if outbound.is_stopping() { patience.min(LAST) } else { patience };
-        match settle_together(outbound, fates.clone()).await {
+        let sent = fates.iter().any(|(_, fate, _)| matches!(fate, Fate::Sent(_)));
+        let (passed, is_stopping) = (begun.elapsed(), outbound.is_stopping());
+        let is_over = passed >= if is_stopping { patience.min(LAST) } else { patience };
+        match settle_together(outbound, fates.clone(), passed < TELLING).await {
             Settled::Done => {}
             Settled::Apart if fates.len() > 1 => left.extend(apart(fates)),
-            Settled::Away if begun.elapsed() < patience => {
+            settled @ (Settled::Away | Settled::Faulty)
+                if !is_over || (sent && !is_stopping && settled == Settled::Away) =>
+            {
                 tokio::time::sleep(AWAY).await;
                 left.push(fates);
             }
             // Their claims run out, and then they are tried again.
-            Settled::Apart | Settled::Away => {
+            _ => {
                 all = false;
                 tracing::error!(recipients = fates.len(), "what became of messages could not be written down");
             }
@@ -471,8 +512,8 @@ fn apart(fates: Vec<(Claim, Fate, Option<Tell>)>) -> Vec<Vec<(Claim, Fate, Optio
     if parts.len() > 1 { parts } else { fates.into_iter().map(|one| vec![one]).collect() }
 }
 
-/// All of them, or none.
-async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>) -> Settled {
+/// All of them, or none. Unless it is to be `told`, what was sent is so without a notification that cannot be made.
+async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>, told: bool) -> Settled {
     let mut notices = Vec::new();
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {
         let about = fates.iter().filter_map(|(claim, _, tell)| {
@@ -491,10 +532,12 @@ async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Te
         match notices::made(outbound, action, about.collect()).await {
             Ok(made) => notices.extend(made),
             // That it was sent counts more than that it is told.
-            Err(_) if action == Action::Relayed && fates.len() == 1 => {}
+            Err(error) if action == Action::Relayed && fates.len() == 1 && !told => {
+                tracing::warn!(%error, detail = error.detail(), "a sender is not told that a message was passed on");
+            }
             Err(error) => {
                 tracing::warn!(%error, detail = error.detail(), "a notification cannot be made now");
-                return Settled::Apart;
+                return if fates.len() > 1 { Settled::Apart } else { Settled::Away };
             }
         }
     }

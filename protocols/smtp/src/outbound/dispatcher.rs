@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use storage::Claim;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Outbound;
 use super::courier::{self, BATCH, LEASE, Report};
+use super::presence::Moment;
 use super::window::Window;
 
 /// How many expired or late recipients are looked at together.
@@ -29,6 +31,8 @@ const LATER: Duration = Duration::from_secs(300);
 const ROUTE_REST: Duration = Duration::from_secs(60);
 /// After this time without the database it is asked again.
 const AWAY: Duration = Duration::from_secs(2);
+/// When what is due is claimed again after the database was away: later than couriers have asked it again.
+const AFTER: Duration = Duration::from_secs(5);
 
 /// Sends couriers.
 pub(super) struct Dispatcher {
@@ -41,6 +45,8 @@ pub(super) struct Dispatcher {
     unwarned: Option<Instant>,
     /// Whether something is due that its window keeps waiting.
     held_back: bool,
+    /// Whether the database did not answer the last time.
+    was_away: bool,
 }
 
 /// Where a courier goes.
@@ -73,6 +79,7 @@ impl Dispatcher {
             errands: HashMap::new(),
             unwarned: None,
             held_back: false,
+            was_away: false,
         }
     }
 
@@ -84,6 +91,7 @@ impl Dispatcher {
                 Ok(next) => next.unwrap_or(LOOK).min(if self.held_back { GROWTH } else { LOOK }),
                 Err(error) => {
                     tracing::warn!(%error, detail = error.detail(), "the queue cannot be read; it is tried again");
+                    self.was_away = true;
                     AWAY
                 }
             };
@@ -110,17 +118,28 @@ impl Dispatcher {
         if self.couriers.len() >= most {
             return Ok(None);
         }
-        let due = self.outbound.queue.due().await?;
+        let mut due = self.outbound.queue.due().await?;
+        if std::mem::take(&mut self.was_away) {
+            // First what was sent is written down, whose claims may have run out meanwhile.
+            tokio::time::sleep(AFTER).await;
+            due = self.outbound.queue.due().await?;
+        }
         let late = due.late && self.unwarned.is_none_or(|since| since.elapsed() > LATER);
         let more = (due.expired && self.give_up().await?) | (late && self.warn().await?);
         let (wanted, full) = self.wanted(due.destinations, most, each);
         let mut short = false;
         for some in wanted.chunks(WAYS) {
-            let groups: Vec<_> = some.iter().map(|wanted| (wanted.destinations.clone(), wanted.couriers)).collect();
+            // No more of them than there are rows to claim: something is due for each.
+            let group = |wanted: &Wanted| {
+                let names = wanted.destinations.iter().take(wanted.couriers * BATCH as usize);
+                (names.cloned().collect(), wanted.couriers)
+            };
+            let (groups, moment): (Vec<_>, _) = (some.iter().map(group).collect(), Moment::now());
             let claimed = self.outbound.queue.claim_each(&groups, BATCH, LEASE).await?;
             for (wanted, parts) in some.iter().zip(claimed) {
                 short |= parts.len() < wanted.couriers;
-                parts.into_iter().for_each(|claims| self.send(wanted, claims));
+                let destinations: Arc<[String]> = wanted.destinations.clone().into();
+                parts.into_iter().for_each(|claims| self.send(wanted, &destinations, (claims, moment)));
             }
         }
         self.windows.retain(|_, window| !window.is_over());
@@ -135,7 +154,9 @@ impl Dispatcher {
             let answered = errand.answered.swap(0, Ordering::Relaxed);
             let Some(window) = self.windows.get_mut(&errand.way).filter(|_| answered > 0) else { continue };
             errand.reached = true;
-            awake.extend(errand.destination.clone().filter(|_| window.grow(answered)));
+            if window.grow(answered) {
+                awake.extend(errand.destination.clone());
+            }
         }
         for destination in awake {
             self.outbound.queue.wake(&destination).await?;
@@ -178,10 +199,10 @@ impl Dispatcher {
         (wanted, free == 0 || untried >= (most / 2).max(1))
     }
 
-    fn send(&mut self, wanted: &Wanted, claims: Vec<storage::Claim>) {
+    fn send(&mut self, wanted: &Wanted, destinations: &Arc<[String]>, claims: (Vec<Claim>, Moment)) {
         let Some(window) = self.windows.get_mut(&wanted.way) else { return };
         window.begin();
-        let (outbound, destinations) = (self.outbound.clone(), wanted.destinations.clone());
+        let (outbound, destinations) = (self.outbound.clone(), destinations.clone());
         let answered = Arc::new(AtomicU32::new(0));
         let counter = answered.clone();
         let deliver = async move { courier::deliver(&outbound, destinations, claims, counter).await };
@@ -217,9 +238,11 @@ impl Dispatcher {
         let queue = &self.outbound.queue;
         let noted = if report.reached {
             let answered = answered.load(Ordering::Relaxed).max(1);
-            match (window.grow(answered), destination) {
-                (true, Some(destination)) => queue.wake(&destination).await,
-                _ => Ok(()),
+            window.grow(answered);
+            match destination {
+                // Perhaps another node, whose way there is broken, has it rest.
+                Some(destination) => queue.wake(&destination).await,
+                None => Ok(()),
             }
         } else if let Some(said) = report.missed
             && let Some(rest) = window.missed()

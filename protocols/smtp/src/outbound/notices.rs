@@ -2,7 +2,7 @@
 
 use auth::{Delivery, Envelope, Peer, Recipient, Refused, TraceId};
 use bytes::Bytes;
-use storage::{Body, Claim, Error, Fate, Manner, Notice, Timestamp};
+use storage::{Body, Claim, Error, Fate, Manner, Notice, Queued, Timestamp};
 
 use super::notice::{self, About, Action, Notification, Told};
 use super::{Outbound, letter};
@@ -10,7 +10,7 @@ use crate::Smtp;
 use crate::spool::{Failed, Spool};
 
 /// The most of a header that comes back.
-const HEADER: u64 = 64 << 10;
+const HEADER: usize = 64 << 10;
 
 /// The notifications about recipients, one for each message and sender. One that can never be made is told of in the
 /// log: what it would tell of must end all the same.
@@ -31,7 +31,7 @@ pub(super) async fn made(
         let told: Vec<Told> = about.iter().map(|(_, told)| told.clone()).collect();
         match make(outbound, action, claim, &told).await {
             Ok(notice) => notices.push(notice),
-            Err(error @ (Error::Full | Error::Unavailable(_) | Error::Busy)) => return Err(error),
+            Err(error) if passes(&error) => return Err(error),
             Err(error) => {
                 let (to, trace, detail) = (&claim.from, claim.message.trace, error.detail());
                 tracing::warn!(to, %trace, %error, detail, "a notification cannot be made");
@@ -43,16 +43,37 @@ pub(super) async fn made(
 
 async fn make(outbound: &Outbound, action: Action, claim: &Claim, told: &[Told]) -> Result<Delivery, Error> {
     let message = &claim.message;
+    let (header, whole) = match returned(outbound, action, message).await {
+        Ok(returned) => returned,
+        Err(error) if passes(&error) => return Err(error),
+        // Who sent it hears of it without what was lost.
+        Err(error) => {
+            let (trace, detail) = (message.trace, error.detail());
+            tracing::error!(%trace, %error, detail, "a message cannot be read, of which its sender is told");
+            (Bytes::new(), None)
+        }
+    };
+    let about = About { manner: &message.manner, arrived: message.arrived };
+    prepared(&outbound.smtp, action, &claim.from, &about, told, &header, whole.as_deref()).await
+}
+
+/// What comes back of a message: its header, and all of it where it is to.
+async fn returned(outbound: &Outbound, action: Action, message: &Queued) -> Result<(Bytes, Option<Bytes>), Error> {
     let content = outbound.queue.content(message).await?;
     let from = letter::start(&content).await;
-    let header = content.read(from..content.len().min(from + HEADER)).await?;
+    let mut header = content.read(from..content.len().min(from + HEADER as u64)).await?;
     let end = memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 4);
+    header.truncate(end);
     let whole = match notice::returns_whole(action, &message.manner, message.size) {
         true => Some(content.read(from..content.len()).await?),
         false => None,
     };
-    let about = About { manner: &message.manner, arrived: message.arrived };
-    prepared(&outbound.smtp, action, &claim.from, &about, told, &header[..end], whole.as_deref()).await
+    Ok((header, whole))
+}
+
+/// Whether the store may do later what it does not do now.
+fn passes(error: &Error) -> bool {
+    matches!(error, Error::Full | Error::Unavailable(_) | Error::Busy)
 }
 
 /// A notification to a sender, ready to be committed with what it tells of.
@@ -67,7 +88,7 @@ pub(crate) async fn prepared(
 ) -> Result<Delivery, Error> {
     let services = &smtp.services;
     let (trace, now) = (TraceId::new(), Timestamp::now());
-    let own = &*services.hostname;
+    let (own, header) = (&*services.hostname, &header[..header.len().min(HEADER)]);
     let notification = Notification { action, own, to, id: trace.as_str(), now, about, recipients, header, whole };
     let content = Bytes::from(notification.content());
     let peer = Peer { trace, ..Peer::daemon() };
@@ -98,17 +119,25 @@ pub(crate) async fn prepared(
     let mut delivery = services.auth.delivery(&peer, None, envelope);
     delivery.write(Bytes::from(["Return-Path: <>\r\n", &signed].concat())).await?;
     delivery.write(content).await?;
+    // Where the sender is several, who has room hears of it.
+    let full = delivery.without_room().await?;
+    if !full.is_empty() {
+        delivery.leave_out(&full).await;
+    }
     Ok(delivery)
 }
 
 /// How fates were written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     /// As they are, or somebody else has what they are of.
     Done,
     /// Not together: each must go by itself.
     Apart,
-    /// The database is away.
+    /// The store is away, or full.
     Away,
+    /// Not, for another reason.
+    Faulty,
 }
 
 /// Ends claims. A notification that has no room must not keep what it tells of in the queue for ever, nor the other
@@ -128,6 +157,10 @@ pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notic
     };
     let Err(error) = ended else { return Settled::Done };
     tracing::warn!(%error, detail = error.detail(), "what became of messages cannot be written down now");
-    // The database is away for all of them alike; any other fault may be one's own.
-    if alone || matches!(error, Error::Unavailable(_)) { Settled::Away } else { Settled::Apart }
+    match error {
+        // It is so for all of them alike; any other fault may be one's own.
+        Error::Unavailable(_) | Error::Full => Settled::Away,
+        _ if alone => Settled::Faulty,
+        _ => Settled::Apart,
+    }
 }

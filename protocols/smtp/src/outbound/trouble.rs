@@ -18,7 +18,7 @@ pub(super) struct Trouble {
     pub(super) unknown: bool,
     /// Whether it says that the host does not do its work, rather than something of the message.
     pub(super) blames_host: bool,
-    /// Whether it is over as soon as this server runs again.
+    /// Whether nothing need be waited for but that this server runs again, or that somebody else is done with it.
     pub(super) passes_at_once: bool,
 }
 
@@ -90,6 +90,9 @@ impl Trouble {
             }
             // It will let nobody else in either.
             Broken::NoLogin(why) => Trouble::passing("4.7.8", format!("{place} does not let us log in: {why}")),
+            Broken::Yielded => {
+                Trouble { passes_at_once: true, ..Trouble::ours("4.3.2", "somebody else sends it".to_owned()) }
+            }
             Broken::Stopped => {
                 Trouble { passes_at_once: true, ..Trouble::ours("4.3.2", "this server was stopped".to_owned()) }
             }
