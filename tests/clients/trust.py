@@ -200,6 +200,11 @@ FORMS = {
     "a group and an address": "g:;, ceo@bank.test",
     "two angles": "<a@evil.test> <ceo@bank.test>",
     "two domains": "a@evil.test, ceo@bank.test", "no domain": "ceo", "nothing": "",
+    "a label with a hyphen first": "ceo@-safe.bank.test", "no room for _dmarc": f"ceo@{'b.' * 119}bank.test",
+    "words behind the angle": "<a@evil.test> ceo@bank.test", "a literal": "[ceo@bank.test, ] <a@evil.test>",
+    "a word behind the domain": "ceo@bank.test x", "where a name should be": "ceo@bank.test <a@evil.test>",
+    "no end of a comment": "a@evil.test (<ceo@bank.test>", "more than are kept": "a@evil.test, " * 200 + "ceo@bank.test",
+    "behind what is read": "a@evil.test (" + "\r\n ".join(["x" * 900] * 40) + "), ceo@bank.test",
 }
 # What begins or ends where it should not. Without an end of line the last field is one all the same.
 HEADERS = {
@@ -252,11 +257,36 @@ def policies(report):
         report.check("policies, a signature of the victim whose key never comes: put off", said.startswith("451 4.7.0"),
                      said)
         lines(report, bring)
+        spared(report, daemon, client, zones)
     finally:
         report.whole(daemon)
         daemon.stop()
         daemon.remove()
         zones.stop()
+
+
+def spared(report, daemon, client, zones):
+    """Who is not the one who sends hears nothing of it, nor what mail without a From is about."""
+    zones.set({"forged.test": [("TXT", "v=spf1 -all")], "sender.test": [("TXT", "v=spf1 +all")]})
+
+    def told():
+        return daemon.store.rows("SELECT COUNT(*) FROM audit WHERE action = 'mail.queue'")[0][0]
+    for domain, expected in (("forged.test", 0), ("sender.test", 1)):
+        before = told()
+        for line in (f"MAIL FROM:<x@{domain}>", f"RCPT TO:<alice@{OURS}> NOTIFY=SUCCESS"):
+            client.say(line)
+        message = f"From: x@{domain}\r\nSubject: s\r\n\r\n".encode() + BODY
+        client.socket.sendall(b"BDAT %d LAST\r\n" % len(message) + message)
+        said = client.answer()
+        report.check(f"a success that {domain} asks for is told {expected} times", said.startswith("250") and
+                     told() - before == expected, (said, told() - before))
+    for form, code in (("MAILER-DAEMON", "250"), ("<>", "250"), ("ceo@-safe.bank.test", "250")):
+        mailbox = Mailbox(daemon, "alice")
+        before = mailbox.count("Junk")
+        said = client.send("", f"alice@{OURS}", f"From: {form}\r\nSubject: s\r\n\r\n".encode() + BODY)
+        junk = mailbox.count("Junk") - before
+        report.check(f"a notification from {form} is junk: {'@' in form}", said.startswith(code) and
+                     bool(junk) == ("@" in form), (said, junk))
 
 
 def signed_by(domain):

@@ -172,9 +172,9 @@ pub enum Problem {
     Loop(u32),
     /// Its header is longer than so many bytes, or than so many lines.
     Header(usize, usize),
-    /// It has more than one field for its authors.
+    /// Nobody can be sure who its authors are.
     Authors,
-    /// Its author is not who sends it.
+    /// Its author, or who sent it for them or on, is not who sends it.
     Author(String),
     /// It was judged so.
     Judged(Refusal),
@@ -216,11 +216,13 @@ impl From<&Problem> for Reply {
                 Reply::new(552, text)
             }
             Problem::Authors => {
-                Reply::new(550, "5.6.0 From must be one field with addresses of your own, and no group")
+                let rule =
+                    "From must be one field; it, Sender and Resent-From take addresses of your own, and no group";
+                Reply::new(550, format!("5.6.0 {rule}"))
             }
             Problem::Author(address) => {
                 let address: String = address.chars().filter(|char| !char.is_control()).take(254).collect();
-                Reply::new(550, format!("5.7.1 From is {address}, not an address of your own"))
+                Reply::new(550, format!("5.7.1 {address} in From, Sender or Resent-From is no address of your own"))
             }
             Problem::Judged(refusal) => refusal.clone().into(),
             Problem::Store(error) => Reply::from(error),

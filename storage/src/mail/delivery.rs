@@ -329,16 +329,29 @@ fn deliver(
 
 /// The mailboxes it goes to, by their accounts: one that is reached by several addresses gets one copy.
 fn copies<'a>(tx: &Read<'_>, envelope: &'a Envelope) -> Result<Vec<(i64, &'a Target)>, Error> {
-    let mut targets: Vec<&Target> = envelope.to.iter().collect();
-    targets.sort_by_key(|target| target.account);
+    // However many addresses an account is reached by, it is asked for each mailbox once.
+    let detail = |target: &Target| target.detail.clone().filter(|_| envelope.junk.is_none());
+    let mut targets: Vec<(i64, Option<String>, &Target)> =
+        envelope.to.iter().map(|target| (target.account, detail(target), target)).collect();
+    targets.sort_by(|(one, detail, _), (next, other, _)| (one, detail).cmp(&(next, other)));
+    targets.dedup_by(|(one, detail, _), (next, other, _)| one == next && detail == other);
     let mut copies: Vec<(i64, &Target)> = Vec::new();
-    for target in targets {
-        let mailbox = match envelope.junk {
-            Some(_) => junk(tx, target.account)?,
-            None => mailbox(tx, target.account, target.detail.as_deref())?,
-        };
-        if copies.iter().all(|(known, _)| *known != mailbox) {
-            copies.push((mailbox, target));
+    for account in targets.chunk_by(|(one, ..), (next, ..)| one == next) {
+        let (mut known, mut inbox) = (BTreeSet::new(), None);
+        for (account, detail, target) in account {
+            let named = match (&envelope.junk, detail) {
+                (Some(_), _) => special(tx, *account, "\\Junk")?,
+                (None, Some(detail)) => named(tx, *account, detail)?,
+                (None, None) => None,
+            };
+            let mailbox = match (named, inbox) {
+                (Some(named), _) => named,
+                (None, Some(inbox)) => inbox,
+                (None, None) => *inbox.insert(self::inbox(tx, *account)?),
+            };
+            if known.insert(mailbox) {
+                copies.push((mailbox, target));
+            }
         }
     }
     Ok(copies)
@@ -363,33 +376,19 @@ fn kept(
     Ok(None)
 }
 
-/// The mailbox for junk; INBOX where its owner has removed it.
-fn junk(tx: &Read<'_>, account: i64) -> Result<i64, Error> {
-    match special(tx, account, "\\Junk")? {
-        Some(found) => Ok(found),
-        None => mailbox(tx, account, None),
-    }
-}
-
 /// The mailbox of a special use (RFC 6154).
 fn special(tx: &Read<'_>, account: i64, of: &str) -> Result<Option<i64>, Error> {
     let sql = "SELECT id FROM mailboxes WHERE account = $1 AND special = $2 ORDER BY id LIMIT 1";
     tx.row(sql, params![account, of], |row| row.int(0))
 }
 
-/// The mailbox a message goes to: the one named by the part after `+`, where there is one of that name, or INBOX. Those
-/// with a special use are their owner's to fill: nobody else puts something among the drafts or what was sent, or where
-/// it is removed or not looked at.
-fn mailbox(tx: &Read<'_>, account: i64, detail: Option<&str>) -> Result<i64, Error> {
-    let named = |name: &str| {
-        let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2
-             AND (special IS NULL OR name = 'INBOX')";
-        tx.row(sql, params![account, name], |row| row.int(0))
-    };
-    if let Some(detail) = detail
-        && let Some(found) = named(detail)?
-    {
-        return Ok(found);
-    }
-    named("INBOX")?.ok_or_else(|| Error::internal(format!("account {account} has no INBOX")))
+/// The mailbox that the part after `+` names. Those with a special use are their owner's to fill: nobody else puts
+/// something among the drafts or what was sent, or where it is removed or not looked at.
+fn named(tx: &Read<'_>, account: i64, name: &str) -> Result<Option<i64>, Error> {
+    let sql = "SELECT id FROM mailboxes WHERE account = $1 AND name = $2 AND (special IS NULL OR name = 'INBOX')";
+    tx.row(sql, params![account, name], |row| row.int(0))
+}
+
+fn inbox(tx: &Read<'_>, account: i64) -> Result<i64, Error> {
+    named(tx, account, "INBOX")?.ok_or_else(|| Error::internal(format!("account {account} has no INBOX")))
 }

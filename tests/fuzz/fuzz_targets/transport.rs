@@ -160,6 +160,6 @@ fn header(input: &[u8]) {
         fields::Field::parse(line).is_some_and(|field| field.is("Authentication-Results"))
     });
     fields::tells_pass(input);
-    assert!(fields::angles(input) <= fields::bare(input).count());
+    assert!(fields::bare(input).count() <= input.len());
     assert!(kept.len() + gone.map(<[u8]>::len).sum::<usize>() >= input.len());
 }

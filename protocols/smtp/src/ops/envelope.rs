@@ -11,6 +11,10 @@ use crate::pipeline::gate;
 use crate::reply::{self, Problem, Reply};
 use crate::session::{Client, State, Transaction, is_submission};
 
+/// How many mailboxes and addresses elsewhere the recipients of a transaction may stand for together: a group is
+/// reached by many addresses, each with another `+` and what follows it.
+const TARGETS: usize = 2000;
+
 /// Begins a transaction.
 pub(crate) async fn mail(
     smtp: &Smtp,
@@ -46,8 +50,10 @@ pub(crate) async fn mail(
 /// Adds a recipient.
 pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, parameters: RcptParameters) -> Outcome {
     let State::Mail(mut client, mut mail) = state else { return out_of_sequence(state) };
-    let reply = if mail.to.len() >= smtp.config.max_recipients {
-        Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself")
+    let too_many = || Reply::new(452, "4.5.3 Too many recipients; send the message to the others by itself");
+    // Who names one of them again and again names many.
+    let reply = if mail.taken.len() >= smtp.config.max_recipients {
+        too_many()
     } else if !(mail.utf8 || to.is_ascii() && parameters.original.as_deref().is_none_or(str::is_ascii)) {
         needs_utf8()
     } else {
@@ -56,6 +62,10 @@ pub(crate) async fn rcpt(smtp: &Smtp, wire: &Wire, state: State, to: &Mailbox, p
             Ok(recipient) => {
                 if let Some(refused) = gate::refusal(smtp, wire, &mut client, &mail, &recipient).await {
                     return Ok((State::Mail(client, mail), refused));
+                }
+                let targets: usize = mail.to.iter().map(|(known, _)| known.count()).sum();
+                if targets > 0 && targets + recipient.count() > TARGETS {
+                    return Ok((State::Mail(client, mail), too_many()));
                 }
                 let known = mail.to.iter().position(|(known, _)| known.address() == recipient.address());
                 let place = known.unwrap_or(mail.to.len());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::{Arrival, Ready};
+use super::{Arrival, Ready, Sender};
 use crate::filters::decision::{self, Decision, Findings, Refusal};
 use crate::filters::report::Report;
 use crate::filters::scan::Scan;
@@ -23,7 +23,7 @@ pub(super) async fn judge(arrival: &Arrival<'_>) -> Result<Ready, Problem> {
     // What speaks LMTP is a server of this site, which has judged the one before it.
     if arrival.client.lmtp || smtp.trusted.contains(arrival.peer.remote.ip()) {
         virus(arrival).await?;
-        return Ok(Ready { header: header.clone(), ..Ready::default() });
+        return Ok(Ready { sender: Sender::Proven, header: header.clone(), ..Ready::default() });
     }
     let (verdicts, spam, virus) = tokio::join!(proofs(arrival), spam(arrival), scanned(arrival));
     let config = &smtp.config;
@@ -56,7 +56,12 @@ pub(super) async fn judge(arrival: &Arrival<'_>) -> Result<Ready, Problem> {
         Some(verdicts) => sealed(arrival, verdicts).await?,
         None => String::new(),
     };
-    Ok(Ready { fields, header: believable(header, &smtp.services.hostname, report), onward, junk })
+    let sender = match verdicts.as_ref().map(|verdicts| &verdicts.spf) {
+        Some(Outcome::Pass) => Sender::Proven,
+        Some(Outcome::Fail { .. } | Outcome::SoftFail) => Sender::Forged,
+        _ => Sender::Unknown,
+    };
+    Ok(Ready { sender, fields, header: believable(header, &smtp.services.hostname, report), onward, junk })
 }
 
 /// SPF, DKIM, DMARC and ARC; `None` where they are not looked at.
@@ -101,7 +106,7 @@ fn policy(config: &config::Config, verdicts: &Verdicts) -> Policy {
     match verdicts.malformed_from {
         _ if config.dmarc != Wish::Apply => Policy::None,
         // Notifications of simple servers come without, and with nobody's name.
-        Some(MalformedFrom::Missing) if verdicts.is_notification() => Policy::None,
+        Some(MalformedFrom::Missing | MalformedFrom::Nobody) if verdicts.is_notification() => Policy::None,
         // Nobody can be asked.
         Some(_) => Policy::Quarantine,
         None if verdicts.dmarc.result == Verdict::Fail && !vouched(config, verdicts) => verdicts.dmarc.policy,

@@ -38,9 +38,22 @@ impl Arrival<'_> {
     }
 }
 
+/// Whether the reverse path is that of who sends: only then somebody else is spared what is told to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Sender {
+    /// It is: a user's, or one that its domain lets be sent from there.
+    Proven,
+    /// Nobody says so, nor the contrary.
+    #[default]
+    Unknown,
+    /// Its domain says that it is not.
+    Forged,
+}
+
 /// A message that was decided to be taken.
 #[derive(Default)]
 struct Ready {
+    sender: Sender,
     /// Fields that this server puts before its own `Received`.
     fields: String,
     /// The header, as it is to be.
@@ -49,6 +62,13 @@ struct Ready {
     onward: String,
     /// Why it is junk; `None` when it is not.
     junk: Option<String>,
+}
+
+impl Ready {
+    /// Whether its sender is told of it. Who sends junk is seldom who it says.
+    fn is_answered(&self) -> bool {
+        self.junk.is_none() && self.sender != Sender::Forged
+    }
 }
 
 /// Whether a line of the header ends in a CR or LF alone: where any octets may come, the header is lines still.
@@ -144,8 +164,11 @@ async fn deliver(arrival: &Arrival<'_>, ready: &Ready, to: &[(Recipient, Notice)
     }
     let full = delivery.without_room().await.map_err(store)?;
     let (missed, served): (Vec<_>, Vec<_>) = to.iter().cloned().partition(|(to, _)| to.is_one_of(&full));
-    // Who sends junk under the names of others has those hear nothing.
-    let mut notices = if ready.junk.is_some() { Vec::new() } else { told(arrival, &served, &ready.header).await };
+    // Who sends under the names of others has those hear nothing.
+    let mut notices = match ready.is_answered() {
+        true => told(arrival, &served, &ready.header).await,
+        false => Vec::new(),
+    };
     if !missed.is_empty() {
         match failed(arrival, ready, &missed).await {
             Ok(notice) => {
@@ -228,8 +251,8 @@ async fn failed(
     ready: &Ready,
     missed: &[(Recipient, Notice)],
 ) -> Result<Option<Delivery>, Error> {
-    if ready.junk.is_some() {
-        return Err(Error::invalid("the sender of junk is seldom who it says"));
+    if !ready.is_answered() {
+        return Err(Error::invalid("its sender is not who it says"));
     }
     let (mail, from) = (arrival.mail, arrival.from());
     let told: Vec<Told> = missed
@@ -248,7 +271,8 @@ async fn failed(
     }
     let about = About { manner: &mail.manner, arrived: Timestamp::now() };
     let header = &ready.header;
-    let whole = match notice::returns_whole(Action::Failed, &mail.manner, arrival.message.len) {
+    let returns_whole = notice::returns_whole(Action::Failed, &mail.manner, arrival.message.len);
+    let whole = match returns_whole && ready.sender == Sender::Proven {
         true => Some(whole(arrival, header).await?),
         false => None,
     };

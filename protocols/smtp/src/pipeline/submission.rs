@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use auth::Principal;
 use bytes::Bytes;
-use storage::message::MessageEnvelope;
+use storage::message::{Address, Authors};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::{Arrival, Ready, incoming};
+use super::{Arrival, Ready, Sender, incoming};
 use crate::reply::Problem;
-use crate::trust::fields::{Field, angles, fields, lines};
+use crate::trust::fields::{Field, fields, lines};
+
+/// The most authors, senders and resenders that are looked up.
+const MOST: usize = 200;
 
 /// Makes a user's message ready to be delivered.
 pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<Ready, Problem> {
@@ -21,18 +24,28 @@ pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<
     let added = missing(arrival, &header);
     let header = Bytes::from([added.as_bytes(), &*header].concat());
     let signed = signature(arrival, &header).await?;
-    Ok(Ready { fields: signed, header, ..Ready::default() })
+    Ok(Ready { sender: Sender::Proven, fields: signed, header, ..Ready::default() })
 }
 
-/// Nobody writes in the name of others: each author is an address of the user's.
+/// Fields that say who wrote a message, who sent it for them, and who sent it on (RFC 5322 §3.6.2, §3.6.6).
+const AUTHORS: [&str; 4] = ["from", "sender", "resent-from", "resent-sender"];
+
+/// Nobody writes in the name of others: each author is an address of the user's, and there is one.
 async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Problem> {
     let (auth, header) = (&arrival.smtp.services.auth, &arrival.message.header);
-    let authors = MessageEnvelope::read(header).from;
-    let named: usize = fields(header).filter(|field| field.is("from")).map(|field| angles(field.value)).sum();
-    // A group (RFC 6854) is for those who cannot be answered; its name could be read as the author's.
-    let is_group = authors.iter().any(|author| author.host.is_none());
-    if fields(header).filter(|field| field.is("from")).count() > 1 || is_group || named > authors.len() {
+    let from = fields(header).filter(|field| field.is("from")).count();
+    if from > 1 || (from == 0 && arrival.mail.from.is_none()) {
         return Err(Problem::Authors);
+    }
+    let mut authors: Vec<Address> = Vec::new();
+    for field in fields(header).filter(|field| AUTHORS.iter().any(|name| field.is(name))) {
+        let Authors { addresses, named, is_whole, is_plain } = Authors::read(field.value);
+        // A group (RFC 6854) is for those who cannot be answered; its name could be read as the author's.
+        let is_group = addresses.iter().any(|author| author.host.is_none());
+        if addresses.is_empty() || is_group || !is_whole || !is_plain || authors.len() > MOST {
+            return Err(Problem::Authors);
+        }
+        authors.extend(addresses.into_iter().chain(named));
     }
     for author in authors {
         let (mailbox, host) = (author.mailbox.unwrap_or_default(), author.host.unwrap_or_default());
@@ -77,8 +90,9 @@ fn missing(arrival: &Arrival<'_>, header: &[u8]) -> String {
 
 /// Signatures for the domain of the author.
 async fn signature(arrival: &Arrival<'_>, header: &Bytes) -> Result<String, Problem> {
-    let author = MessageEnvelope::read(header).from.into_iter().next().and_then(|author| author.host);
-    let Some(domain) = author else { return Ok(String::new()) };
+    let from = fields(header).find(|field| field.is("from"));
+    let author = from.and_then(|from| Authors::read(from.value).addresses.into_iter().next());
+    let Some(domain) = author.and_then(|author| author.host) else { return Ok(String::new()) };
     let (smtp, message) = (arrival.smtp, &arrival.message);
     smtp.keys.sign(&smtp.services.auth, &domain, header, &message.hashes).await.map_err(Problem::Store)
 }

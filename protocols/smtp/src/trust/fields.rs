@@ -84,11 +84,6 @@ pub(crate) fn bare(value: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// How many addresses in angle brackets a field has, in whatever order a reader may take them.
-pub(crate) fn angles(value: &[u8]) -> usize {
-    bare(value).filter(|byte| *byte == b'<').count()
-}
-
 /// Whether a value has `dmarc=pass` as a result (RFC 8601 §2.2). What stands in comments or quoted words may be the
 /// sender's own.
 pub(crate) fn tells_pass(value: &[u8]) -> bool {
@@ -130,7 +125,6 @@ mod tests {
         let bare = |text: &str| String::from_utf8(super::bare(text.as_bytes()).collect()).unwrap();
         assert_eq!(bare(r#"a "b\"<" (c (<) \) <) d <e>"#), "a   d <e>");
         assert_eq!(bare(r#"\"<a>" <b>"#), r#"\ <b>"#);
-        assert_eq!(angles(br#""<x>" <a@b> (<c>), <d@e>"#), 2);
     }
 
     #[test]

@@ -9,13 +9,13 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DmarcResult, DnsError, Error, MessageAuthenticator, SpfOutput, SpfResult, dmarc,
 };
-use storage::message::{Address, MessageEnvelope};
+use storage::message::{Address, Authors};
 use tokio::time::{Instant, timeout_at};
 
 use super::arc::{self, ArcVerdict};
 use super::body::BodyHashes;
 use super::dkim::{self, DkimVerdict};
-use super::fields::{angles, fields, tells_pass};
+use super::fields::{fields, tells_pass};
 use super::spf::Outcome;
 use crate::dns;
 
@@ -57,7 +57,9 @@ pub(crate) enum MalformedFrom {
     Missing,
     /// More than one.
     Several,
-    /// No address, or one without a domain.
+    /// No address, as in some notifications.
+    Nobody,
+    /// An address without a domain, or with one that cannot be.
     NoDomain,
     /// Addresses of several domains.
     Domains,
@@ -137,23 +139,26 @@ pub(crate) async fn judge(
     }
 }
 
-/// The domain of the author or authors, in ASCII, by the reading that users of this server see.
+/// The domain of the author or authors, in ASCII, by all readings that anybody may have of the field.
 fn author_domain(header: &[u8]) -> Result<String, MalformedFrom> {
     let mut from = fields(header).filter(|field| field.is("From"));
-    let angles = match (from.next(), from.next()) {
+    let only = match (from.next(), from.next()) {
         (None, _) => return Err(MalformedFrom::Missing),
         (Some(_), Some(_)) => return Err(MalformedFrom::Several),
-        (Some(only), None) => angles(only.value),
+        (Some(only), None) => only.value,
     };
+    if !only.contains(&b'@') {
+        return Err(MalformedFrom::Nobody);
+    }
+    let Authors { addresses, named, is_whole, .. } = Authors::read(only);
     // The start of a group has a name and no host (RFC 3501 §7.4.2).
-    let named = |author: &Address| author.mailbox.is_some() && author.host.is_some();
-    let authors: Vec<Address> = MessageEnvelope::read(header).from.into_iter().filter(named).collect();
+    let is_one = |author: &&Address| author.mailbox.is_some() && author.host.is_some();
     let mut first = None;
-    for author in &authors {
+    for author in addresses.iter().chain(&named).filter(is_one) {
         // White space is no part of it (RFC 5322 §4.4).
         let host = author.host.iter().flat_map(|host| host.chars()).filter(|letter| !letter.is_whitespace());
         let host: String = host.collect();
-        let domain = dns::domain(host.trim_end_matches('.')).ok_or(MalformedFrom::NoDomain)?;
+        let domain = policed(host.trim_end_matches('.')).ok_or(MalformedFrom::NoDomain)?;
         // What other readers may take for another address is one.
         let is_several = author.mailbox.as_deref().is_some_and(|mailbox| mailbox.contains('@'));
         if is_several || first.as_ref().is_some_and(|first| *first != domain) {
@@ -161,8 +166,17 @@ fn author_domain(header: &[u8]) -> Result<String, MalformedFrom> {
         }
         first = Some(domain);
     }
-    let first = first.ok_or(MalformedFrom::NoDomain)?;
-    if angles > authors.len() { Err(MalformedFrom::Domains) } else { Ok(first) }
+    match first {
+        None => Err(MalformedFrom::NoDomain),
+        Some(_) if !is_whole => Err(MalformedFrom::Domains),
+        Some(domain) => Ok(domain),
+    }
+}
+
+/// A domain whose policy can be asked for: of another one nobody would learn that those above it have one.
+fn policed(text: &str) -> Option<String> {
+    let domain = dns::domain(text)?;
+    Name::from_str_relaxed(format!("_dmarc.{domain}.")).is_ok().then_some(domain)
 }
 
 /// DMARC over our own SPF result and those signatures that count (RFC 9989 §4.10).
@@ -256,8 +270,9 @@ impl fmt::Display for MalformedFrom {
         f.write_str(match self {
             MalformedFrom::Missing => "the message has no From field",
             MalformedFrom::Several => "the message has more than one From field",
-            MalformedFrom::NoDomain => "the From field has no address with a domain",
-            MalformedFrom::Domains => "the From field names more than one domain",
+            MalformedFrom::Nobody => "the From field has no address",
+            MalformedFrom::NoDomain => "the From field has no address with a domain that can be",
+            MalformedFrom::Domains => "the From field names more than one domain, or may be read so",
         })
     }
 }

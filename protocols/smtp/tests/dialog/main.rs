@@ -175,6 +175,27 @@ async fn who_is_asked_to_come_back_too_often_is_sent_away() {
 }
 
 #[tokio::test]
+async fn a_group_is_not_multiplied_by_its_addresses() {
+    let world = World::new().await;
+    let members = (0..500).map(|number| format!("user{number}@far.example")).collect();
+    world.store.set_alias(&storage::Actor::command_line(), "all@example.org", members).await.unwrap();
+    let mut client = Client::connect(&world, "smtp").await;
+    client.dialog(&ENVELOPE[..2]).await;
+    for at in 0..4 {
+        let line = format!("RCPT TO:<all+{at}@example.org>");
+        client.dialog(&[(&line, "250 2.1.5 ")]).await;
+    }
+    client.dialog(&[("RCPT TO:<all+4@example.org>", "452 4.5.3 "), ("RSET", "250 ")]).await;
+    // Who is named again and again counts each time.
+    let mut client = Client::connect_with(&world, "smtp", "max_recipients = 100").await;
+    client.dialog(&ENVELOPE[..2]).await;
+    for _ in 0..100 {
+        client.dialog(&ENVELOPE[2..]).await;
+    }
+    client.dialog(&[("RCPT TO:<alice@example.org>", "452 4.5.3 ")]).await;
+}
+
+#[tokio::test]
 async fn smuggled_ends_end_nothing_and_nothing_behind_them_is_a_command() {
     let second = "MAIL FROM:<x@y.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nsmuggled\r\n.\r\n";
     for end in ["\n.\n", "\r\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\r\n.\r\n"] {

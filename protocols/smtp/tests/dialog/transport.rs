@@ -32,8 +32,8 @@ async fn a_user_writes_in_no_name_but_its_own() {
     let world = World::new().await;
     let mut client = Client::logged_in(&world).await;
     for (from, prefix) in [
-        ("From: Bob <bob@example.org>", "550 5.7.1 From is bob@example.org"),
-        ("From: alice@example.org, boss@bank.example", "550 5.7.1 From is boss@bank.example"),
+        ("From: Bob <bob@example.org>", "550 5.7.1 bob@example.org in From"),
+        ("From: alice@example.org, boss@bank.example", "550 5.7.1 boss@bank.example in From"),
         ("From: alice@example.org\r\nFrom: boss@bank.example", "550 5.6.0 "),
         ("From: Alice <alice+work@example.org>", "250 2.0.0 "),
     ] {

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ADDRESSES, FIELD, header::cut};
+use super::header::{cut, unfold};
+use super::{ADDRESSES, FIELD};
 
 /// An address of a header, as RFC 9051 §7.5.2 wants it. A group is told of by a start, which has a mailbox and no host,
 /// and an end, which has neither. Of an address that lacks its mailbox or its domain that one is empty.
@@ -23,12 +24,44 @@ pub struct Address {
     pub host: Option<String>,
 }
 
+/// The most that is read of a field of authors, in bytes.
+const AUTHORS: usize = 16 << 10;
+
+/// Whom a field names as authors (RFC 5322 §3.6.2), for who must be sure of it: what other readers may see is told as
+/// well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authors {
+    /// The addresses, as users of this server see them.
+    pub addresses: Vec<Address>,
+    /// Addresses that stand where a name should: some readers show those.
+    pub named: Vec<Address>,
+    /// Whether that is all that anybody may see in it.
+    pub is_whole: bool,
+    /// Whether all words of each address belong together.
+    pub is_plain: bool,
+}
+
+impl Authors {
+    /// Reads the value of a field as it stands in the header.
+    pub fn read(value: &[u8]) -> Authors {
+        let (text, mut addresses) = (unfold(value, AUTHORS), Vec::new());
+        let (all, Doubts { named, hidden, joined }) = listed(&text, &mut addresses);
+        Authors { addresses, named, is_whole: all && !hidden && value.len() <= AUTHORS, is_plain: !joined }
+    }
+}
+
 /// Adds the addresses of a field, which is unfolded, to those known, as long as there is room.
 pub(super) fn read(field: &str, list: &mut Vec<Address>) {
-    let mut reader = Reader { list, group: false, pending: Pending::default() };
-    for token in Tokens(field) {
+    listed(field, list);
+}
+
+/// The same; whether there was room for all of them, and what is in doubt.
+fn listed(field: &str, list: &mut Vec<Address>) -> (bool, Doubts) {
+    let mut reader = Reader { list, group: false, pending: Pending::default(), doubts: Doubts::default() };
+    let mut tokens = Tokens { rest: field, is_open: false };
+    for token in tokens.by_ref() {
         if reader.list.len() >= ADDRESSES {
-            return;
+            return (false, reader.doubts);
         }
         reader.take(token);
     }
@@ -36,6 +69,19 @@ pub(super) fn read(field: &str, list: &mut Vec<Address>) {
     if reader.group {
         reader.list.push(Address::default());
     }
+    let Doubts { named, hidden, joined } = reader.doubts;
+    (true, Doubts { named, hidden: hidden || tokens.is_open, joined })
+}
+
+/// What other readers may see otherwise.
+#[derive(Default)]
+struct Doubts {
+    /// Addresses that were taken for a name.
+    named: Vec<Address>,
+    /// Something was left out, or taken for a part of something else, that may hold an address or end a domain.
+    hidden: bool,
+    /// What stands before an `@` is of several words.
+    joined: bool,
 }
 
 /// What an address list is made of.
@@ -51,21 +97,27 @@ enum Token<'a> {
     Special(u8),
 }
 
-struct Tokens<'a>(&'a str);
+struct Tokens<'a> {
+    rest: &'a str,
+    /// Whether what was enclosed has no end.
+    is_open: bool,
+}
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
         // What closes something that was never opened has no meaning.
-        self.0 = self.0.trim_start_matches(|char: char| char.is_whitespace() || matches!(char, ')' | ']' | '\\'));
-        let text = self.0;
+        let closes = |char: char| char.is_whitespace() || matches!(char, ')' | ']' | '\\');
+        self.rest = self.rest.trim_start_matches(closes);
+        let text = self.rest;
         let first = *text.as_bytes().first()?;
         let (token, used) = match first {
             b',' | b':' | b';' | b'<' | b'>' | b'@' => (Token::Special(first), 1),
             b'"' => {
                 let (quoted, used) = until(text, |byte| byte == b'"');
-                (Token::Quoted(quoted), used)
+                self.is_open |= used.is_none();
+                (Token::Quoted(quoted), used.unwrap_or(text.len()))
             }
             b'(' => {
                 let mut depth = 1_usize;
@@ -77,10 +129,13 @@ impl<'a> Iterator for Tokens<'a> {
                     }
                     depth == 0
                 });
-                (Token::Comment(comment.trim().to_owned()), used)
+                self.is_open |= used.is_none();
+                (Token::Comment(comment.trim().to_owned()), used.unwrap_or(text.len()))
             }
             b'[' => {
-                let end = text.find(']').map_or(text.len(), |at| at + 1);
+                let end = text.find(']').map(|at| at + 1);
+                self.is_open |= end.is_none();
+                let end = end.unwrap_or(text.len());
                 (Token::Literal(&text[..end]), end)
             }
             _ => {
@@ -89,14 +144,14 @@ impl<'a> Iterator for Tokens<'a> {
                 (Token::Atom(&text[..end]), end)
             }
         };
-        self.0 = &text[used..];
+        self.rest = &text[used..];
         Some(token)
     }
 }
 
 /// Reads what is enclosed, without its backslashes, to the byte that ends it or to the end of the field; also how long
-/// it was.
-fn until(text: &str, mut ends: impl FnMut(u8) -> bool) -> (String, usize) {
+/// it was, where it has an end.
+fn until(text: &str, mut ends: impl FnMut(u8) -> bool) -> (String, Option<usize>) {
     let mut content = Vec::new();
     let mut escaped = false;
     for (at, &byte) in text.as_bytes().iter().enumerate().skip(1) {
@@ -105,12 +160,12 @@ fn until(text: &str, mut ends: impl FnMut(u8) -> bool) -> (String, usize) {
             continue;
         }
         if !escaped && ends(byte) {
-            return (String::from_utf8(content).unwrap_or_default(), at + 1);
+            return (String::from_utf8(content).unwrap_or_default(), Some(at + 1));
         }
         escaped = false;
         content.push(byte);
     }
-    (String::from_utf8(content).unwrap_or_default(), text.len())
+    (String::from_utf8(content).unwrap_or_default(), None)
 }
 
 /// Puts tokens together to addresses.
@@ -118,6 +173,7 @@ struct Reader<'a> {
     list: &'a mut Vec<Address>,
     group: bool,
     pending: Pending,
+    doubts: Doubts,
 }
 
 /// What is known of the address that is being read.
@@ -131,6 +187,8 @@ struct Pending {
     mailbox: Option<String>,
     host: Option<String>,
     place: At,
+    /// Whether the mailbox is of several words.
+    is_joined: bool,
 }
 
 /// Where in an address the reader is.
@@ -149,6 +207,7 @@ enum At {
 impl Reader<'_> {
     fn take(&mut self, token: Token<'_>) {
         let address = &mut self.pending;
+        self.doubts.hidden |= hides(&token, address);
         match (token, address.place) {
             (Token::Comment(comment), _) => address.comment = Some(comment),
             (Token::Special(b','), At::Outside | At::Angle | At::Behind) => self.end_address(),
@@ -159,7 +218,9 @@ impl Reader<'_> {
                 }
             }
             (Token::Special(b'<'), At::Outside) => {
-                address.name = address.phrase();
+                let (name, named) = address.phrase();
+                address.name = name;
+                self.doubts.named.extend(named);
                 address.place = At::Angle;
             }
             (Token::Special(b'>'), At::Angle | At::Route) => address.place = At::Behind,
@@ -184,6 +245,7 @@ impl Reader<'_> {
 
     fn end_address(&mut self) {
         let pending = std::mem::take(&mut self.pending);
+        self.doubts.joined |= pending.is_joined || pending.mailbox.is_none() && joined(&pending.words);
         if let Some(address) = pending.finish() {
             self.push(address);
         }
@@ -208,6 +270,7 @@ impl Pending {
 
     /// An `@`: what stood before it is the mailbox, and what follows the domain.
     fn at_sign(&mut self) {
+        self.is_joined |= joined(&self.words);
         let local = self.words.concat();
         self.words.clear();
         self.mailbox = Some(match (self.mailbox.take(), self.host.take()) {
@@ -217,12 +280,16 @@ impl Pending {
         self.host = Some(String::new());
     }
 
-    /// What stood before the `<`.
-    fn phrase(&mut self) -> Option<String> {
+    /// What stood before the `<`, and the address that it looks like.
+    fn phrase(&mut self) -> (Option<String>, Option<Address>) {
         let words = std::mem::take(&mut self.words).join(" ");
+        self.is_joined = false;
         match (self.mailbox.take(), self.host.take()) {
-            (Some(mailbox), Some(host)) => Some(format!("{mailbox}@{host}")),
-            _ => (!words.is_empty()).then_some(words),
+            (Some(mailbox), Some(host)) => {
+                let name = format!("{mailbox}@{host}");
+                (Some(name), Some(Address { mailbox: Some(mailbox), host: Some(host), ..Address::default() }))
+            }
+            _ => ((!words.is_empty()).then_some(words), None),
         }
     }
 
@@ -242,6 +309,31 @@ impl Pending {
         let mailbox = self.mailbox.unwrap_or_else(|| self.words.concat());
         let host = self.host.unwrap_or_default();
         Some(Address { name: self.name.or(comment), route: self.route, mailbox: Some(mailbox), host: Some(host) })
+    }
+}
+
+/// Whether words that make one local part are not those of RFC 5322 §4.4, between which there is a dot.
+fn joined(words: &[String]) -> bool {
+    words.windows(2).any(|pair| !(pair[0].ends_with('.') || pair[1].starts_with('.')))
+}
+
+/// Whether another reader may see an address, or the end of one, where this one sees none.
+fn hides(token: &Token<'_>, address: &Pending) -> bool {
+    match (token, address.place) {
+        (Token::Special(b'<'), At::Angle | At::Route | At::Behind) => true,
+        (Token::Special(b'@'), At::Behind) => true,
+        // Where an address stands, there is one `@`.
+        (Token::Special(b'@'), _) => address.mailbox.is_some(),
+        (Token::Literal(text), place) => {
+            let is_host = place != At::Behind && address.host.as_ref().is_some_and(String::is_empty);
+            !is_host && text.contains(['@', '<', '"', '('])
+        }
+        (Token::Quoted(_), _) => address.host.is_some(),
+        (Token::Atom(word), At::Outside | At::Angle) => {
+            let goes_on = |host: &String| host.is_empty() || host.ends_with('.') || word.starts_with('.');
+            address.host.as_ref().is_some_and(|host| !goes_on(host))
+        }
+        _ => false,
     }
 }
 
@@ -286,6 +378,50 @@ mod tests {
         ] {
             assert_eq!(told(field), expected, "{field}");
         }
+    }
+
+    #[test]
+    fn authors_are_told_with_what_others_may_see() {
+        let plain = |value: &str| {
+            let authors = Authors::read(value.as_bytes());
+            authors.is_whole && authors.is_plain && authors.named.is_empty() && !authors.addresses.is_empty()
+        };
+        for value in [
+            " Ann <a@b.example>\r\n",
+            "a@b",
+            "\"x@y <\" <a@b> (z@y <)",
+            "a @ b . c",
+            "j . d@b",
+            "[GitHub] Ann <a@[192.0.2.1]>, c@d",
+            "X <@a,@b:c@d>",
+            "g: a@b, c@d;",
+            "Ann <a@b> (Ann)",
+        ] {
+            assert!(plain(value), "{value}");
+        }
+        for value in [
+            "(a@b",
+            "\"a\" <a@b> \"",
+            "a@b, [c@d",
+            "[c@d, ] <a@b>",
+            "<a@b> c@d",
+            "<a@b> <c@d>",
+            "<a <c@d>",
+            "a@b@c",
+            "a@b c",
+            "a@b \"c\"",
+            "[(] <a@b> )",
+        ] {
+            assert!(!Authors::read(value.as_bytes()).is_whole, "{value}");
+        }
+        assert!(!Authors::read(b"me+ c@d").is_plain && !Authors::read(b"<me+ c@d>").is_plain);
+        let authors = Authors::read(b"c@d <a@b>");
+        assert_eq!((authors.named[0].host.as_deref(), authors.addresses.len()), (Some("d"), 1));
+        let many = "a@b, ".repeat(ADDRESSES + 1);
+        assert!(Authors::read(&many.as_bytes()[..5 * (ADDRESSES - 1)]).is_whole, "a few less are all of them");
+        assert!(!Authors::read(many.as_bytes()).is_whole, "those that are not kept may be others'");
+        let long = format!("({}) a@b", "x".repeat(AUTHORS));
+        assert!(!Authors::read(long.as_bytes()).is_whole, "what is not read may be others'");
     }
 
     #[test]

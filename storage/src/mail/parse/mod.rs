@@ -13,7 +13,7 @@ mod text;
 mod transfer;
 mod words;
 
-pub use address::Address;
+pub use address::{Address, Authors};
 pub use envelope::{MessageEnvelope, MessageIds, sent_date, sent_day};
 pub use header::field_values;
 pub use structure::{Part, Structure};

@@ -63,13 +63,24 @@ async fn from_fields_that_name_nobody_or_too_many_are_told() {
     let signer = Signer::new("a.example", &[]).with("_dmarc.a.example", REJECT);
     let dns = signer.dns().await;
     let one = "From: Alice <alice@a.example>\r\n";
+    // With `_dmarc.` before it, it is longer than a name may be.
+    let long = format!("From: x@{}{}.a.example\r\n", "b".repeat(50), ".c".repeat(95));
     let cases = [
         ("", Some(MalformedFrom::Missing)),
         ("From: x@a.example\r\nFrom: y@a.example\r\n", Some(MalformedFrom::Several)),
         ("From : x@a.example\r\nFROM: y@a.example\r\n", Some(MalformedFrom::Several)),
         ("no field\r\nFrom: x@a.example\r\nFrom: y@b.example\r\n", Some(MalformedFrom::Several)),
-        ("From: nobody\r\n", Some(MalformedFrom::NoDomain)),
-        ("From: undisclosed:;\r\n", Some(MalformedFrom::NoDomain)),
+        ("From: nobody\r\n", Some(MalformedFrom::Nobody)),
+        ("From: undisclosed:;\r\n", Some(MalformedFrom::Nobody)),
+        ("From: <>\r\n", Some(MalformedFrom::Nobody)),
+        ("From: (x@a.example)\r\n", Some(MalformedFrom::NoDomain)),
+        ("From: x@-b.a.example\r\n", Some(MalformedFrom::NoDomain)),
+        (&long, Some(MalformedFrom::NoDomain)),
+        ("From: y@b.example <x@a.example>\r\n", Some(MalformedFrom::Domains)),
+        ("From: [y@b.example, ] <x@a.example>\r\n", Some(MalformedFrom::Domains)),
+        ("From: x@a.example z\r\n", Some(MalformedFrom::Domains)),
+        ("From: y@a.example <x@a.example>\r\n", None),
+        ("From: [A] x <x@a.example>\r\n", None),
         ("From: x@a.example, y@b.example\r\n", Some(MalformedFrom::Domains)),
         ("From: x@a.example, Y <y@A.Example>\r\n", None),
         ("no field\r\nFrom: x@a.example\r\n", None),
