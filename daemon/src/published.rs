@@ -126,8 +126,9 @@ pub(crate) fn records(config: &Config, domain: &str, keys: &[DkimKey]) -> Result
         senders(config, domain)?,
     ];
     if host != domain {
-        let purpose = "and it sends for its own name alone (SPF)";
-        records.push(Record::new(host.to_owned(), "TXT", "v=spf1 a -all".into(), purpose));
+        // The host may be a domain here too, which has one such record (RFC 7208 §4.5).
+        let purpose = "and for its own name, in notifications (SPF)";
+        records.push(Record::new(host.to_owned(), "TXT", senders(config, host)?.value, purpose));
     }
     for key in keys {
         let purpose = match key.state {
@@ -164,10 +165,12 @@ pub(crate) fn records(config: &Config, domain: &str, keys: &[DkimKey]) -> Result
 fn senders(config: &Config, domain: &str) -> Result<Record, String> {
     let routes = smtp_config(config)?.outbound.routes;
     let smarthost = routes.iter().any(|route| route.domains.iter().any(|pattern| pattern == "*"));
+    // The host itself need not have an MX.
+    let is_host = domain == config.hostname;
     let (value, purpose) = if smarthost {
-        ("v=spf1 mx ~all", "this server sends for it; the smarthost's own include: belongs before ~all (SPF)")
+        (if is_host { "v=spf1 a ~all" } else { "v=spf1 mx ~all" }, "this server sends for it; the smarthost's own include: belongs before ~all (SPF)")
     } else {
-        (ALONE, "only this server sends for it (SPF)")
+        (if is_host { "v=spf1 a -all" } else { ALONE }, "only this server sends for it (SPF)")
     };
     Ok(Record::new(domain.to_owned(), "TXT", value.to_owned(), purpose).needed())
 }
@@ -219,6 +222,9 @@ mod tests {
         assert_eq!(value(""), "v=spf1 mx -all");
         assert_eq!(value("{ domains = ['b.example'], host = 'b.example:25' }"), "v=spf1 mx -all");
         assert_eq!(value("{ domains = ['*'], host = 'smart.example:587' }"), "v=spf1 mx ~all");
+        // Whichever domain is asked about, the host has the same one.
+        let host = config("hostname = 'mx.a.example'");
+        assert_eq!(senders(&host, "mx.a.example").unwrap().value, "v=spf1 a -all");
     }
 
     #[test]
