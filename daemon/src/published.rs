@@ -166,13 +166,13 @@ fn senders(config: &Config, domain: &str) -> Result<Record, String> {
     let routes = smtp_config(config)?.outbound.routes;
     let smarthost = routes.iter().any(|route| route.domains.iter().any(|pattern| pattern == "*"));
     // The host itself need not have an MX.
-    let is_host = domain == config.hostname;
-    let (value, purpose) = if smarthost {
-        (if is_host { "v=spf1 a ~all" } else { "v=spf1 mx ~all" }, "this server sends for it; the smarthost's own include: belongs before ~all (SPF)")
+    let sends = if domain == config.hostname { "a" } else { "mx" };
+    let (rest, purpose) = if smarthost {
+        ("~all", "this server sends for it; the smarthost's own include: belongs before ~all (SPF)")
     } else {
-        (if is_host { "v=spf1 a -all" } else { ALONE }, "only this server sends for it (SPF)")
+        ("-all", "only this server sends for it (SPF)")
     };
-    Ok(Record::new(domain.to_owned(), "TXT", value.to_owned(), purpose).needed())
+    Ok(Record::new(domain.to_owned(), "TXT", format!("v=spf1 {sends} {rest}"), purpose).needed())
 }
 
 /// Where clients find what listens here (RFC 6186, RFC 8314 §5.1).
