@@ -297,6 +297,8 @@ MANY = [
     Case("552 for too many, and then nothing is taken", [Theirs({**limited(2, b"552 too many recipients\r\n"),
          "DATA": b"451 4.3.0 later\r\n"})], {"r0": r"kept: .*451.*", "r1": r"kept: .*451.*", "r2": r"kept: .*552.*",
          "r3": r"kept: .*552.*"}, taken=[0]),
+    Case("552 for the message while one is put off", [Theirs({**by_name(one=LATER, two=b"250 ok\r\n"),
+         "end": b"552 too large\r\n"})], {"one": r"kept: .*451.*", "two": r"failed 5\.0\.0"}, taken=[0]),
     one("552 for one alone", limited(0, b"552 5.2.2 full\r\n"), r"failed 5\.2\.2", taken=[0]),
 ]
 ENDS = [

@@ -302,7 +302,8 @@ OTHERS = ["adam@a.test", "<adam@a.test>", "Anna <adam@a.test>", "ceo@out.test", 
           "anna@a.test;adam@a.test", "adam", "", "undisclosed:;", "adam@[127.0.0.51]", "ceo@out.test\x00, anna@a.test",
           "<anna@a.test>, ", "Anna <anna@a.test>, <>", "=?utf-8?b?YWRhbUBhLnRlc3Q=?= <anna@a.test>",
           "(" + "\r\n ".join(["x" * 900] * 150) + ") adam@a.test", "anna@a.test, " * 200 + "adam@a.test",
-          "(Adam <adam@a.test>", "[adam@a.test, ] <anna@a.test>", "<anna@a.test> adam@a.test", "anna+ adam@a.test"]
+          "(Adam <adam@a.test>", "[adam@a.test, ] <anna@a.test>", "<anna@a.test> adam@a.test", "anna+ adam@a.test",
+          "<@x,adam@a.test:anna@a.test>", '"anna+ <adam@a.test>"@a.test', "adam@a.test x <anna@a.test>"]
 # Forms of which a reader shows the user's own address at least, or none.
 HARMLESS = {"=?utf-8?b?YWRhbUBhLnRlc3Q=?= <anna@a.test>", "<anna@a.test>, ", "Anna <anna@a.test>, <>", "",
             "undisclosed:;"}
@@ -333,7 +334,7 @@ def authors(report, world):
         report.check(f"authors, a group, {form}: refused", said.startswith("550 5.6.0"), said)
     said = world.send(b"From: anna@a.test\r\nSender: sales@a.test\r\nSubject: own\r\n\r\nx\r\n", "adam@a.test")
     report.check("authors, an own Sender: taken", said.startswith("250"), said)
-    for form in ("anna@a.test", "anna@a.test <anna@a.test>", "[A] Anna <anna@a.test>", "Änna <anna@a.test>", "sales@a.test", "anna@a.test, sales@a.test", "team@a.test",
+    for form in ("anna@a.test", "anna@a.test <anna@a.test>", "Anna @ Home <anna@a.test>", "[A] Anna <anna@a.test>", "Änna <anna@a.test>", "sales@a.test", "anna@a.test, sales@a.test", "team@a.test",
                  "Anna <anna+list@a.test>", '"Anna, A." <info@second.test>'):
         said = world.send(f"From: {form}\r\nSubject: own\r\n\r\nx\r\n".encode(), "adam@a.test")
         report.check(f"authors, own {form}: taken", said.startswith("250"), said)

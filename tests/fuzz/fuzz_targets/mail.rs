@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../../storage/src/mail/parse/mod.rs"]
 mod parse;
 
-use parse::{MessageEnvelope, Structure};
+use parse::{Authors, MessageEnvelope, Structure};
 
 fuzz_target!(|message: &[u8]| {
     let parsed = parse::parse(message);
@@ -19,6 +19,12 @@ fuzz_target!(|message: &[u8]| {
     assert!(base.text.len() <= subject.len(), "a base subject is a part of it");
     assert!(!parsed.preview.contains(char::is_control) && parsed.preview.chars().count() <= 256);
     assert!(parsed.ids.references.len() <= 20);
+
+    // Behind the addresses there may be the end of a group.
+    let authors = Authors::read(message);
+    assert!(authors.addresses.len() <= 201, "a field has no more");
+    let clear = authors.is_whole && authors.addresses.iter().all(|author| author.host.as_deref() != Some(""));
+    assert!(!clear || message.contains(&b'@') || authors.addresses.iter().all(|author| author.host.is_none()));
 
     let structure: Structure = serde_json::from_str(&parsed.structure).expect("a structure comes back");
     assert!(!structure.parts.is_empty() && structure.parts.len() <= 1000);

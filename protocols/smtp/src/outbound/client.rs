@@ -131,8 +131,10 @@ impl Patience {
 pub(super) enum Verdict {
     /// The message was taken for it.
     Taken(Answer),
-    /// It, or the message, was refused.
+    /// It was refused.
     Refused(Answer),
+    /// The message was refused, whoever it is for.
+    Unwanted(Answer),
 }
 
 /// A connection that has greeted.
@@ -282,7 +284,7 @@ impl Client {
                 let reset = if letter.is_binary && !answer.is_good() { self.reset().await } else { Ok(()) };
                 for verdict in verdicts.iter_mut().filter(|verdict| is_taken(verdict)) {
                     let answer = answer.clone();
-                    *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Refused(answer) });
+                    *verdict = Some(if answer.is_good() { Verdict::Taken(answer) } else { Verdict::Unwanted(answer) });
                 }
                 reset
             }
@@ -319,7 +321,7 @@ impl Client {
                     (Ok(answer), None) => *verdict = Some(Verdict::Refused(answer)),
                     // It was heard why before the connection went.
                     (Err(broken), Some(refused)) => {
-                        verdicts.fill(Some(Verdict::Refused(refused.clone())));
+                        verdicts.fill(Some(Verdict::Unwanted(refused.clone())));
                         return Err(broken);
                     }
                     (Err(broken), None) => return Err(broken),
@@ -327,7 +329,7 @@ impl Client {
             }
         }
         if let Some(refused) = begun.filter(|begun| !begun.is_good()) {
-            verdicts.fill(Some(Verdict::Refused(refused)));
+            verdicts.fill(Some(Verdict::Unwanted(refused)));
         }
         Ok(())
     }
@@ -344,7 +346,7 @@ impl Client {
             3 => {}
             4 | 5 => {
                 let taken = verdicts.iter_mut().filter(|verdict| is_taken(verdict));
-                taken.for_each(|verdict| *verdict = Some(Verdict::Refused(data.clone())));
+                taken.for_each(|verdict| *verdict = Some(Verdict::Unwanted(data.clone())));
                 return Ok(None);
             }
             // A yes where the content should be asked for: its answers are out of step.
@@ -372,7 +374,7 @@ impl Client {
             && matches!(refused.code / 100, 4 | 5)
         {
             let taken = verdicts.iter_mut().filter(|verdict| is_taken(verdict));
-            taken.for_each(|verdict| *verdict = Some(Verdict::Refused(refused.clone())));
+            taken.for_each(|verdict| *verdict = Some(Verdict::Unwanted(refused.clone())));
         }
         broken
     }

@@ -1,6 +1,7 @@
 //! A courier takes messages that are due for one destination to its hosts, one after another, until each recipient has
 //! its fate.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -386,11 +387,11 @@ fn sorted(client: &Client, place: &str, handed: Vec<(Open, Option<Verdict>)>, re
                 let trouble = Trouble { is_final: false, ..Trouble::refused(place, &answer) };
                 sorted.left.push(Open { trouble: Some(trouble), ..one });
             }
-            Some(Verdict::Refused(answer)) if answer.is_final() => {
+            Some(Verdict::Refused(answer) | Verdict::Unwanted(answer)) if answer.is_final() => {
                 let tell = Tell::failed(Trouble::refused(place, &answer));
                 sorted.done.push((one.claim, Fate::Failed(format!("{place} said: {answer}")), Some(tell)));
             }
-            Some(Verdict::Refused(answer)) => {
+            Some(Verdict::Refused(answer) | Verdict::Unwanted(answer)) => {
                 sorted.left.push(Open { trouble: Some(Trouble::refused(place, &answer)), ..one });
             }
             None => {
@@ -479,19 +480,25 @@ pub(super) async fn warn(outbound: &Outbound, claims: Vec<Claim>) -> bool {
 /// what a server has taken is not forgotten before this server stops, since nobody can claim it meanwhile.
 async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Tell>)>, patience: Duration) -> bool {
     let (begun, mut all) = (Instant::now(), true);
-    let mut left = if fates.is_empty() { Vec::new() } else { vec![fates] };
-    while let Some(fates) = left.pop() {
+    // What nobody need be told of waits for no notification.
+    let (plain, telling): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, _, tell)| tell.is_none());
+    let mut left: VecDeque<Vec<_>> = [plain, telling].into_iter().filter(|fates| !fates.is_empty()).collect();
+    while let Some(fates) = left.pop_front() {
         let sent = fates.iter().any(|(_, fate, _)| matches!(fate, Fate::Sent(_)));
-        let (passed, is_stopping) = (begun.elapsed(), outbound.is_stopping());
-        let is_over = passed >= if is_stopping { patience.min(LAST) } else { patience };
-        match settle_together(outbound, fates.clone(), passed < TELLING).await {
+        let passed = begun.elapsed();
+        let settled = settle_together(outbound, fates.clone(), passed < TELLING).await;
+        let limit = match settled {
+            Settled::Away if sent => Duration::MAX,
+            Settled::Away => patience,
+            _ => patience.min(TELLING),
+        };
+        let limit = if outbound.is_stopping() { limit.min(LAST) } else { limit };
+        match settled {
             Settled::Done => {}
             Settled::Apart if fates.len() > 1 => left.extend(apart(fates)),
-            settled @ (Settled::Away | Settled::Faulty)
-                if !is_over || (sent && !is_stopping && settled == Settled::Away) =>
-            {
+            Settled::Away | Settled::Faulty if passed < limit => {
                 tokio::time::sleep(AWAY).await;
-                left.push(fates);
+                left.push_back(fates);
             }
             // Their claims run out, and then they are tried again.
             _ => {
@@ -537,7 +544,7 @@ async fn settle_together(outbound: &Outbound, fates: Vec<(Claim, Fate, Option<Te
             }
             Err(error) => {
                 tracing::warn!(%error, detail = error.detail(), "a notification cannot be made now");
-                return if fates.len() > 1 { Settled::Apart } else { Settled::Away };
+                return if fates.len() > 1 { Settled::Apart } else { Settled::Faulty };
             }
         }
     }

@@ -134,9 +134,9 @@ pub(super) enum Settled {
     Done,
     /// Not together: each must go by itself.
     Apart,
-    /// The store is away, or full.
+    /// The database is away: nobody else changes anything meanwhile.
     Away,
-    /// Not, for another reason.
+    /// Not, for another reason, as that there is no room.
     Faulty,
 }
 
@@ -159,7 +159,7 @@ pub(super) async fn settle(outbound: &Outbound, fates: Vec<(Claim, Fate)>, notic
     tracing::warn!(%error, detail = error.detail(), "what became of messages cannot be written down now");
     match error {
         // It is so for all of them alike; any other fault may be one's own.
-        Error::Unavailable(_) | Error::Full => Settled::Away,
+        Error::Unavailable(_) => Settled::Away,
         _ if alone => Settled::Faulty,
         _ => Settled::Apart,
     }

@@ -56,11 +56,12 @@ pub(super) async fn judge(arrival: &Arrival<'_>) -> Result<Ready, Problem> {
         Some(verdicts) => sealed(arrival, verdicts).await?,
         None => String::new(),
     };
-    let sender = match verdicts.as_ref().map(|verdicts| &verdicts.spf) {
-        Some(Outcome::Pass) => Sender::Proven,
-        Some(Outcome::Fail { .. } | Outcome::SoftFail) => Sender::Forged,
+    let sender = verdicts.as_ref().map_or(Sender::Unknown, |verdicts| match &verdicts.spf {
+        Outcome::Pass => Sender::Proven,
+        // Who forwards it is not who its domain lets send; its signature may prove it all the same.
+        Outcome::Fail { .. } if !verdicts.vouches_for_sender() => Sender::Forged,
         _ => Sender::Unknown,
-    };
+    });
     Ok(Ready { sender, fields, header: believable(header, &smtp.services.hostname, report), onward, junk })
 }
 

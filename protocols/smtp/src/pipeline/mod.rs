@@ -251,9 +251,6 @@ async fn failed(
     ready: &Ready,
     missed: &[(Recipient, Notice)],
 ) -> Result<Option<Delivery>, Error> {
-    if !ready.is_answered() {
-        return Err(Error::invalid("its sender is not who it says"));
-    }
     let (mail, from) = (arrival.mail, arrival.from());
     let told: Vec<Told> = missed
         .iter()
@@ -268,6 +265,9 @@ async fn failed(
         .collect();
     if told.is_empty() {
         return Ok(None);
+    }
+    if !ready.is_answered() {
+        return Err(Error::invalid("its sender is not who it says"));
     }
     let about = About { manner: &mail.manner, arrived: Timestamp::now() };
     let header = &ready.header;

@@ -49,6 +49,10 @@ async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Prob
     }
     for author in authors {
         let (mailbox, host) = (author.mailbox.unwrap_or_default(), author.host.unwrap_or_default());
+        // Not all readers show a local part in its quotes.
+        if mailbox.contains(|char: char| "@<>(),:;\"".contains(char) || char.is_control()) {
+            return Err(Problem::Authors);
+        }
         let address = format!("{mailbox}@{host}");
         match auth.may_send_as(arrival.peer, login, &address).await {
             Ok(true) => {}

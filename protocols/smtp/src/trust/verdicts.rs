@@ -9,6 +9,7 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DmarcResult, DnsError, Error, MessageAuthenticator, SpfOutput, SpfResult, dmarc,
 };
+use memchr::memmem;
 use storage::message::{Address, Authors};
 use tokio::time::{Instant, timeout_at};
 
@@ -96,6 +97,13 @@ impl Verdicts {
     pub(crate) fn is_notification(&self) -> bool {
         self.mail_from.is_empty()
     }
+
+    /// Whether the domain of the reverse path, or one above it, vouches for the author.
+    pub(crate) fn vouches_for_sender(&self) -> bool {
+        let sender = self.mail_from.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+        let above = sender.strip_suffix(&*self.dmarc.domain);
+        self.dmarc.result == Verdict::Pass && above.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 /// For all lookups of signatures together, and for those of a policy: its sender waits for the reply to DATA.
@@ -147,7 +155,8 @@ fn author_domain(header: &[u8]) -> Result<String, MalformedFrom> {
         (Some(_), Some(_)) => return Err(MalformedFrom::Several),
         (Some(only), None) => only.value,
     };
-    if !only.contains(&b'@') {
+    // What is encoded may be read as an address.
+    if only.is_ascii() && !only.contains(&b'@') && memmem::find(only, b"=?").is_none() {
         return Err(MalformedFrom::Nobody);
     }
     let Authors { addresses, named, is_whole, .. } = Authors::read(only);

@@ -189,6 +189,8 @@ struct Pending {
     place: At,
     /// Whether the mailbox is of several words.
     is_joined: bool,
+    /// Whether something else may be seen in it.
+    hides: bool,
 }
 
 /// Where in an address the reader is.
@@ -207,7 +209,7 @@ enum At {
 impl Reader<'_> {
     fn take(&mut self, token: Token<'_>) {
         let address = &mut self.pending;
-        self.doubts.hidden |= hides(&token, address);
+        address.hides |= hides(&token, address);
         match (token, address.place) {
             (Token::Comment(comment), _) => address.comment = Some(comment),
             (Token::Special(b','), At::Outside | At::Angle | At::Behind) => self.end_address(),
@@ -245,6 +247,8 @@ impl Reader<'_> {
 
     fn end_address(&mut self) {
         let pending = std::mem::take(&mut self.pending);
+        // Nobody writes routes any more, and not all read them.
+        self.doubts.hidden |= pending.hides || pending.route.is_some();
         self.doubts.joined |= pending.is_joined || pending.mailbox.is_none() && joined(&pending.words);
         if let Some(address) = pending.finish() {
             self.push(address);
@@ -274,7 +278,11 @@ impl Pending {
         let local = self.words.concat();
         self.words.clear();
         self.mailbox = Some(match (self.mailbox.take(), self.host.take()) {
-            (Some(mailbox), Some(host)) => format!("{mailbox}@{host}"),
+            (Some(mut mailbox), Some(host)) => {
+                mailbox.push('@');
+                mailbox.push_str(&host);
+                mailbox
+            }
             _ => local,
         });
         self.host = Some(String::new());
@@ -287,7 +295,12 @@ impl Pending {
         match (self.mailbox.take(), self.host.take()) {
             (Some(mailbox), Some(host)) => {
                 let name = format!("{mailbox}@{host}");
-                (Some(name), Some(Address { mailbox: Some(mailbox), host: Some(host), ..Address::default() }))
+                // `Ann @ Home` is no address, whatever comes between.
+                let letter = |char: char| char.is_alphanumeric() || "-_.".contains(char);
+                let is_one = mailbox.contains('@') || (host.contains('.') && host.chars().all(letter));
+                self.hides &= is_one;
+                let named = || Address { mailbox: Some(mailbox), host: Some(host), ..Address::default() };
+                (Some(name), is_one.then(named))
             }
             _ => ((!words.is_empty()).then_some(words), None),
         }
@@ -393,7 +406,8 @@ mod tests {
             "a @ b . c",
             "j . d@b",
             "[GitHub] Ann <a@[192.0.2.1]>, c@d",
-            "X <@a,@b:c@d>",
+            "Ann @ Home and Away <a@b>",
+            "=?UTF-8?Q?J=C3=BCrgen=20@=20Firma.de?= <a@b>",
             "g: a@b, c@d;",
             "Ann <a@b> (Ann)",
         ] {
@@ -411,12 +425,15 @@ mod tests {
             "a@b c",
             "a@b \"c\"",
             "[(] <a@b> )",
+            "<@x,c@d:a@b>",
+            "c@d.e f <a@b>",
+            "c@d@e <a@b>",
         ] {
             assert!(!Authors::read(value.as_bytes()).is_whole, "{value}");
         }
         assert!(!Authors::read(b"me+ c@d").is_plain && !Authors::read(b"<me+ c@d>").is_plain);
-        let authors = Authors::read(b"c@d <a@b>");
-        assert_eq!((authors.named[0].host.as_deref(), authors.addresses.len()), (Some("d"), 1));
+        let authors = Authors::read(b"c@d.e <a@b>");
+        assert_eq!((authors.named[0].host.as_deref(), authors.addresses.len()), (Some("d.e"), 1));
         let many = "a@b, ".repeat(ADDRESSES + 1);
         assert!(Authors::read(&many.as_bytes()[..5 * (ADDRESSES - 1)]).is_whole, "a few less are all of them");
         assert!(!Authors::read(many.as_bytes()).is_whole, "those that are not kept may be others'");
