@@ -26,7 +26,7 @@ def main():
     roots = smart.folder / "roots.pem"
     roots.write_text(smart.certificate.read_text() + login.certificate.read_text())
     try:
-        for part in (together, unverified, shut_out, singly, many, by_login):
+        for part in (together, unverified, shut_out, singly, many, walks, by_login):
             part(report, smart, beyond, single, login, roots)
         report.whole(smart)
     finally:
@@ -147,6 +147,22 @@ def many(report, smart, beyond, single, login, roots):
         report.check("a message for 230 reaches each once", found == sorted(to), found)
         sizes = sorted(collections.Counter((one.client, one.begun) for one in taken).values())
         report.check("in transactions of a hundred", sizes == [30, 100, 100], sizes)
+
+
+def walks(report, smart, beyond, single, login, roots):
+    """A connection to a host takes what is due for the domains of its route, of which there are more than the 64 that
+    one claim looks at."""
+    to, before, single.most = [f"user@{number}.walk.test" for number in range(150)], len(single.taken), 0
+    plain = {"tls": '"opportunistic"'}
+    with Sender([route(["*"], single.server.sockets[0].getsockname()[1], **plain)], roots, report) as sender:
+        single.delay = lambda step, argument: 3 if step == "greeting" else 0
+        for number, one in enumerate(to):
+            sender.send(f"7{number}", one)
+        wait("all have it", lambda: len(single.taken) >= before + len(to), 60)
+        single.delay = lambda step, argument: 0
+        found = sorted(one.recipient for one in single.taken[before:])
+        report.check("150 messages to 150 domains reach their host once", found == sorted(to), found)
+        report.check("by no more connections at once than a destination is given", 0 < single.most <= 20, single.most)
 
 
 def by_login(report, smart, beyond, single, login, roots):

@@ -324,6 +324,7 @@ def authors(report, world):
                         "a tab before the colon": "From\t: adam@a.test",
                         "the colon on the next line": "From\r\n : adam@a.test",
                         "Sender": "From: anna@a.test\r\nSender: adam@a.test",
+                        "more than are looked up": "From: anna@a.test" + "\r\nResent-From: anna@a.test" * 201,
                         "Resent-From": "From: anna@a.test\r\nResent-From: adam@a.test",
                         "Resent-Sender": "From: anna@a.test\r\nRESENT-SENDER: Adam <adam@a.test>"}.items():
         said = world.send(f"{lines}\r\nSubject: author {name};\r\n\r\nx\r\n".encode(), "adam@a.test")

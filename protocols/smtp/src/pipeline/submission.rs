@@ -12,7 +12,9 @@ use super::{Arrival, Ready, Sender, incoming};
 use crate::reply::Problem;
 use crate::trust::fields::{Field, fields, lines};
 
-/// The most authors, senders and resenders that are looked up.
+/// Fields that say who wrote a message, who sent it for them, and who sent it on (RFC 5322 §3.6.2, §3.6.6).
+const AUTHORS: [&str; 4] = ["from", "sender", "resent-from", "resent-sender"];
+/// The most authors, senders and resenders that are looked up, but for those of the last such field.
 const MOST: usize = 200;
 
 /// Makes a user's message ready to be delivered.
@@ -26,9 +28,6 @@ pub(super) async fn prepare(arrival: &Arrival<'_>, login: &Principal) -> Result<
     let signed = signature(arrival, &header).await?;
     Ok(Ready { sender: Sender::Proven, fields: signed, header, ..Ready::default() })
 }
-
-/// Fields that say who wrote a message, who sent it for them, and who sent it on (RFC 5322 §3.6.2, §3.6.6).
-const AUTHORS: [&str; 4] = ["from", "sender", "resent-from", "resent-sender"];
 
 /// Nobody writes in the name of others: each author is an address of the user's, and there is one.
 async fn own_sender(arrival: &Arrival<'_>, login: &Principal) -> Result<(), Problem> {
