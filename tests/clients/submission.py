@@ -121,9 +121,10 @@ def fields(report, world):
         world.send(content, ["x@out.test", "secret@out.test", "adam@a.test"])
         for where, came in (("elsewhere", world.came(mark)), ("here", world.has("adam", mark))):
             top = came.partition(b"\r\n\r\n")[0].lower()
-            kept = b"x-kept: 1" in top if "X-Kept" in field else True
-            report.check(f"fields, Bcc {name or 'plain'}, {where}: it is gone, and nothing else", b"bcc" not in top and
-                         b"secret" not in top and kept and came.endswith(b"\r\n\r\nBcc: in the text\r\n"), came)
+            there = re.search(rb"^(resent-)?bcc", top, re.MULTILINE)  # a signature may hold these letters by chance
+            kept = b"\nx-kept: 1" in top if "X-Kept" in field else True
+            report.check(f"fields, Bcc {name or 'plain'}, {where}: it is gone, and nothing else", not there and
+                         b"@out.test" not in top and kept and came.endswith(b"\r\n\r\nBcc: in the text\r\n"), came)
     said = world.send(b"From: anna@a.test\r\nSubject: only blind\r\nBcc: adam@a.test\r\n\r\nx\r\n", "adam@a.test")
     report.check("fields, only blind recipients: taken", said.startswith("250") and not head(world.has(
         "adam", "only blind"))["Bcc"], said)
