@@ -86,7 +86,7 @@ impl World {
         let mut other = self.another();
         if let Engine::Postgres(options) = &mut other.engine {
             options.url = change(&options.url);
-            options.limit = Duration::from_secs(2);
+            options.limit = Duration::from_secs(5);
         }
         other
     }
@@ -96,7 +96,7 @@ impl World {
         let mut other = self.another();
         if let BlobStore::S3(bucket) = &mut other.blobs {
             change(bucket);
-            bucket.limit = Duration::from_secs(2);
+            bucket.limit = Duration::from_secs(5);
         }
         other
     }

@@ -81,19 +81,26 @@ fn parts_are_told() {
 
 /// Parses what an attacker may send, in a time that grows with its size alone, to something that is not too large.
 fn survive(what: &str, message: &str) -> Structure {
-    let start = Instant::now();
-    let parsed = parse(message.as_bytes());
-    let structure: Structure = serde_json::from_str(&parsed.structure).unwrap();
-    let found = text(message.as_bytes(), &structure);
+    let read = || {
+        let start = Instant::now();
+        let parsed = parse(message.as_bytes());
+        let structure: Structure = serde_json::from_str(&parsed.structure).unwrap();
+        let found = text(message.as_bytes(), &structure);
+        (start.elapsed(), parsed, structure, found)
+    };
+    let (mut taken, parsed, structure, found) = read();
     let size = parsed.envelope.len() + parsed.structure.len();
     assert!(size < 4 << 20, "{what}: {size} bytes are kept");
     assert!(found.header.len() + found.body.len() <= 4 << 20);
     // A second for each megabyte is a hundred times what it takes, so that it fails only when it is not linear.
-    assert!(
-        start.elapsed() < Duration::from_millis(1000 + message.len() as u64 / 1000),
-        "{what}: {:?}",
-        start.elapsed()
-    );
+    let limit = Duration::from_millis(1000 + message.len() as u64 / 1000);
+    // A busy machine pauses now and then; what is not linear takes too long each time.
+    for _ in 0..2 {
+        if taken >= limit {
+            taken = taken.min(read().0);
+        }
+    }
+    assert!(taken < limit, "{what}: {taken:?}");
     check(message.as_bytes(), &structure);
     structure
 }
