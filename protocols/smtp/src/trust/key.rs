@@ -79,13 +79,13 @@ pub fn record(pkcs8: &[u8]) -> Result<String, KeyError> {
 pub fn pair() -> Result<Vec<NewDkimKey>, String> {
     let day = OffsetDateTime::now_utc().date();
     let day = format!("{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day());
-    let mut random = [0; 2];
+    let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| error.to_string())?;
-    let random = u16::from_le_bytes(random);
+    let random = u32::from_le_bytes(random);
     let key = |algorithm: Algorithm, name: &'static str, letter: char| {
         let secret = generate(algorithm).map_err(|error| error.to_string())?;
         let public = record(&secret).map_err(|error| error.to_string())?;
-        Ok::<_, String>(NewDkimKey { selector: format!("w{day}{random:04x}{letter}"), algorithm: name, secret, public })
+        Ok::<_, String>(NewDkimKey { selector: format!("w{day}{random:08x}{letter}"), algorithm: name, secret, public })
     };
     Ok(vec![key(Algorithm::Rsa, "rsa", 'r')?, key(Algorithm::Ed25519, "ed25519", 'e')?])
 }
