@@ -41,7 +41,11 @@ mode() { [ "$(stat -c '%a %U:%G' "$tree$1" 2>&1)" = "$2" ] || { stat -c '%n is %
 if [ ! -e "$cache" ]; then
     command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq debootstrap >/dev/null; }
     packages=adduser,ca-certificates,man-db,passwd,procps,systemd
-    debootstrap --variant=minbase --include=$packages bookworm "$tree" >"$log" 2>&1 || { tail "$log"; exit 1; }
+    for pause in 15 30 0; do # what the network refuses once is tried again
+        debootstrap --variant=minbase --include=$packages bookworm "$tree" >"$log" 2>&1 && fetched=yes && break
+        sleep $pause
+    done
+    [ -n "${fetched:-}" ] || { tail "$log"; exit 1; }
     mkdir -p "$(dirname "$cache")"
     tar -C "$tree" --one-file-system --exclude=./var/cache/apt -cf "$cache.new" . && mv "$cache.new" "$cache"
 else

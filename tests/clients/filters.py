@@ -167,7 +167,7 @@ def policies(report, world):
         for how, leave, back in (("stopped", server.stop, server.start), ("frozen", server.pause, server.resume)):
             leave()
             for policy, code in AWAY.items():
-                world.settings(**{name: f'away = "{policy}"'})
+                world.settings(**{name: f'timeout = 4\naway = "{policy}"'})
                 mark, begun = f"{name} {how} {policy}", time.monotonic()
                 said = world.bring(letter(mark, "a good word"))
                 place = "junk" if policy == "junk" else "inbox" if policy == "take" else "nowhere"

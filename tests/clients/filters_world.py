@@ -61,10 +61,10 @@ class World:
         text = (f'proxies = ["{PROXY}"]\n[smtp]\nmax_errors = 1000000\n[smtp.dns]\nservers = ["127.0.0.1:'
                 f'{self.zones.port}"]\ntimeout = 1000\n[smtp.trust]\ntrusted = {trusted}\n')
         if self.rspamd:
-            timeout = "" if "timeout" in rspamd else "timeout = 4\n"
+            timeout = "" if "timeout" in rspamd else "timeout = 30\n"
             text += f'[smtp.rspamd]\nurl = "{self.rspamd.url}"\n{timeout}{rspamd}\n'
         if self.clamd:
-            timeout = "" if "timeout" in clamd else "timeout = 4\n"
+            timeout = "" if "timeout" in clamd else "timeout = 30\n"
             text += f'[smtp.clamd]\naddress = "{self.clamd.address}"\n{timeout}{clamd}\n'
         return text + f'[auth]\ncleartext = "loopback"\n{more}\n'
 

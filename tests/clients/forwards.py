@@ -252,7 +252,7 @@ def bounces(report, world):
     for name, made in (("a made-up hash", "=".join(["SRS0", "AAAAAAAA", *parts[2:]])),
                        ("another sender", "=".join([*parts[:4], "bob"])), ("another domain", "=".join(
                            [*parts[:3], "out.test", parts[4]])), ("another day", "=".join(
-                               [*parts[:2], "AA", *parts[3:]])), ("nothing in it", "SRS0="), ("no hash", "SRS0=="),
+                               [*parts[:2], "BB" if parts[2] == "AA" else "AA", *parts[3:]])), ("nothing in it", "SRS0="), ("no hash", "SRS0=="),
                        ("a made-up second", f"SRS1=AAAAAAAA=out.test=={'='.join(parts[1:])}"),
                        ("one with a second first", f"SRS1={parts[1]}=out.test=={'='.join(parts[2:])}")):
         said = world.bring(f"{made}@{domain}", b"Subject: forged\r\n\r\nx\r\n", sender="")
@@ -264,7 +264,7 @@ def bounces(report, world):
     srs, _, _ = envelope(world.came("out", "by the catch-all")[0][0])
     said = world.bring(srs, b"Subject: back past the catch-all\r\n\r\nx\r\n", sender="")
     try:
-        world.came("signer", "back past the catch-all", seconds=5)
+        world.came("signer", "back past the catch-all")
         report.check("bounces, a domain with a catch-all: the sender has it", True)
     except TimeoutError:
         report.check("bounces, a domain with a catch-all: the sender has it", False,
@@ -314,7 +314,7 @@ def between(report):
         world.b.cli("alias", "add", "ring@b.test", "ring@a.test")
         begun = time.monotonic()
         said = world.bring("ring@a.test", world.message("in a ring"))
-        told = world.heard("signer", "<in.a.ring@signer.test>", 12)
+        told = world.heard("signer", "<in.a.ring@signer.test>", 60)
         report.check(f"a ring of two servers ends ({time.monotonic() - begun:.0f} s)", said.startswith("250") and
                      len(told) == 1, (said, told, world.a.json("queue", "list")))
         rows = notification(told[0])[1] if told else []

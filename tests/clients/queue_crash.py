@@ -53,8 +53,8 @@ class Killer:
             self.now()
 
     def now(self):
-        self.times.append((time.time(), self.why))
         self.daemon.process.kill()
+        self.times.append((time.time(), self.why))
         self.done.set()
 
     def strike(self, daemon, number):

@@ -9,7 +9,9 @@ import tempfile, time, urllib.parse, xml.etree.ElementTree
 
 from installed import PYTHON
 
-latest_port = 20000 + os.getpid() % 8000
+# Tests that run beside each other on one loopback have a range each: PORTS is the first of its 5,000.
+first_port = int(os.environ.get("PORTS", "20000"))
+latest_port = first_port + os.getpid() % 4000
 
 
 def free_ports(count):
@@ -17,7 +19,7 @@ def free_ports(count):
     global latest_port
     found = []
     while len(found) < count:
-        port = latest_port = latest_port + 1 if latest_port < 31_999 else 20_000
+        port = latest_port = latest_port + 1 if latest_port < first_port + 4_999 else first_port
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

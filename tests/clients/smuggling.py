@@ -151,7 +151,7 @@ def counted(report, daemon, address):
                          all(end + b"MAIL" in one for one in first), answered)
     session = Raw(address)
     session.begin(data=None)
-    said = session.say(b"BDAT 5\r\nx\r\n.\r") + session.say(b"\n.\r\nRSET\r\n", 1)
+    said = session.say(b"BDAT 5\r\nx\r\n.\r") + session.say(b"\n.\r\nRSET\r\n")
     report.check("BDAT: what follows the count is a command again", b"250" in said and b"500" in said, said)
     session.raw.close()
     session = Raw(address)
