@@ -105,7 +105,7 @@ async fn a_change_reaches_the_other_node_within_a_second() {
     }
     // A busy machine may pause at some of them, not at half.
     times.sort_unstable();
-    assert!(times[10] < Duration::from_secs(1), "{times:?}");
+    assert!(times[10] < Duration::from_millis(400), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

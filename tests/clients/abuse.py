@@ -11,7 +11,7 @@ from harness import ENGINE, Daemon, Report, run
 
 PASSWORD = "a long enough password"
 ELSEWHERE = ("127.0.0.2", 0)
-HEADER_TIMEOUT = 6
+HEADER_TIMEOUT = 20  # longer than ten thousand connections take
 
 
 def basic(name, password):
@@ -76,17 +76,28 @@ def tries(daemon):
     return outcomes.count("failed"), outcomes.count("refused"), sum(counted)
 
 
-def all_told(daemon, before, guess):
+def looked_at(daemon, guess):
+    """Guesses until two guesses more were looked at: all of the wait that the second begins, four seconds or more, is
+    before who comes next. How many it took."""
+    judged, made, end = tries(daemon)[0], 0, time.time() + 120
+    while tries(daemon)[0] < judged + 2 and time.time() < end:
+        guess("wrong once more")
+        made += 1
+    return made
+
+
+def all_told(daemon, before, made, guess):
     """Ten passwords are free, then the account is guarded. What is held back is recorded once in each wait; the others,
-    here the right password too, are counted by the next record."""
+    here the right password too, are counted by the next record. `made` is how many tries there were."""
     judged = tries(daemon)[0]
     for _ in range(40):
         time.sleep(0.5)
         guess("wrong again")
+        made += 1
         if tries(daemon)[0] > judged:
             break
     failed, refused, counted = (now - then for now, then in zip(tries(daemon), before))
-    return failed >= 11 and refused >= 1 and failed + refused + counted >= 22, (failed, refused, counted)
+    return failed >= 13 and refused >= 1 and failed + refused + counted >= made, (failed, refused, counted, made)
 
 
 def guess_ftp(daemon, *passwords):
@@ -112,42 +123,48 @@ def guess_smtp(daemon, password):
 
 
 def guessing(report, daemon):
+    def guess_https(password):
+        return https(daemon, "GET", "/dav/", headers=basic("alice", password), source=ELSEWHERE)[0]
+
     before = tries(daemon)
-    codes, times = [], {"alice": [], "nobody": []}
-    for number in range(20):
-        begun = time.time()
-        codes.append(https(daemon, "GET", "/dav/", headers=basic("alice", f"wrong {number}"), source=ELSEWHERE)[0])
-        times["alice"].append(time.time() - begun)
+    codes = [guess_https(f"wrong {number}") for number in range(20)]
+    more = looked_at(daemon, guess_https)
     right = https(daemon, "GET", "/dav/", source=ELSEWHERE)[0]
     report.check("20 wrong passwords are refused", all(code in (401, 429) for code in codes), codes)
     report.check("the right one is not taken meanwhile", right in (401, 429), right)
     report.check("but from where the owner is", https(daemon, "GET", "/dav/")[0] == 200)
-    told = all_told(daemon, before, lambda password: https(daemon, "GET", "/dav/", headers=basic("alice", password),
-                                                           source=ELSEWHERE))
+    told = all_told(daemon, before, 20 + more + 1, guess_https)
     report.check("every try is in the audit log", *told)
-    for _ in range(5):
-        begun = time.time()
-        unknown = https(daemon, "GET", "/dav/", headers=basic("nobody", "wrong"), source=("127.0.0.4", 0))
-        times["nobody"].append(time.time() - begun)
-    wrong = https(daemon, "GET", "/dav/", headers=basic("alice", "wrong"), source=("127.0.0.4", 0))
-    report.check("an unknown user gets the same answer", unknown == wrong, (unknown, wrong))
-    slow, known = sorted(times["nobody"])[2], sorted(times["alice"][:9])[4]
+    # In turns, so that whatever else the machine does falls on both; fewer than the ten that are free.
+    answers, times = {"alice": [], "nobody": []}, {"alice": [], "nobody": []}
+    for number in range(7):
+        for name in times:
+            begun = time.time()
+            answers[name].append(https(daemon, "GET", "/dav/", headers=basic(name, f"wrong {number}"),
+                                       source=("127.0.0.4", 0)))
+            times[name].append(time.time() - begun)
+    report.check("an unknown user gets the same answer", answers["nobody"] == answers["alice"]
+                 and answers["nobody"][0][0] == 401, answers)
+    slow, known = sorted(times["nobody"])[3], sorted(times["alice"])[3]
     report.check(f"after as long: {slow * 1000:.0f} and {known * 1000:.0f} ms", 0.3 < slow / known < 3)
     before = tries(daemon)
     told = [guess_ftp(daemon, f"wrong {number}") for number in range(20)]
     report.check("FTP: 20 wrong passwords: 530", told == ["530"] * 20, told)
+    more = looked_at(daemon, lambda password: guess_ftp(daemon, password))
     told = guess_ftp(daemon, PASSWORD)
     report.check("FTP: the right one is not taken meanwhile", told == "530", told)
     told = guess_ftp(daemon, *(f"wrong {number}" for number in range(8)))
     report.check("FTP: one session is not given tries without end", told == "421", told)
-    told = all_told(daemon, before, lambda password: guess_ftp(daemon, password))
+    # That session had one try at least.
+    told = all_told(daemon, before, 20 + more + 1 + 1, lambda password: guess_ftp(daemon, password))
     report.check("FTP: every try is in the audit log", *told)
     before = tries(daemon)
     told = [guess_smtp(daemon, f"wrong {number}") for number in range(20)]
     report.check("SMTP: 20 wrong passwords: 535, then 454", told[:5] == [535] * 5 and set(told) <= {535, 454}, told)
+    more = looked_at(daemon, lambda password: guess_smtp(daemon, password))
     told = guess_smtp(daemon, PASSWORD)
     report.check("SMTP: the right one is not taken meanwhile", told in (535, 454), told)
-    told = all_told(daemon, before, lambda password: guess_smtp(daemon, password))
+    told = all_told(daemon, before, 20 + more + 1, lambda password: guess_smtp(daemon, password))
     report.check("SMTP: every try is in the audit log", *told)
     alive(report, daemon, "guessing")
 
@@ -273,7 +290,7 @@ def crowd(report, daemon):
     time.sleep(2)
     connected = daemon.json("status")["running"]["connections"]
     each = (resident(daemon) - before) / 10_000
-    report.check(f"{connected} idle connections at {each:.0f} bytes each", connected >= 9_990 and 0 < each < 20_480)
+    report.check(f"{connected} idle connections at {each:.0f} bytes each", connected >= 9_990 and 0 < each < 24_576)
     alive(report, daemon, "10,000 idle connections")
     for one in idle:
         one.close()

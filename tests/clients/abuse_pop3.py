@@ -114,8 +114,12 @@ def lock(report, daemon):
     report.check("POP3: deliveries go on, and numbers stay", first.say(b"STAT").split()[1] == entered.split()[2])
     first.say(b"DELE 1")
     first.end()
-    time.sleep(0.5)
-    again = second.login(b"bob", PASSWORD)
+    # On PostgreSQL unlocking is a commit. A maildrop that is in use is no error of the client's that is counted.
+    for _ in range(40):
+        again = second.login(b"bob", PASSWORD)
+        if not again.startswith(b"-ERR [IN-USE]"):
+            break
+        time.sleep(0.25)
     kept = again.startswith(b"+OK") and int(again.split()[2]) == int(entered.split()[2]) + 1
     report.check("POP3: a broken session unlocks and removes nothing", kept, again)
     second.say(b"QUIT")

@@ -31,7 +31,7 @@ def lftp(report, daemon, source):
                   f"cls -l 'up-{scheme}/folder 1/*' | wc -l; rm -r up-{scheme}; exit")
         url = f"{scheme}://127.0.0.1:{daemon.port[scheme]}"
         begun = time.time()
-        done = run("lftp", "-u", f"alice,{PASSWORD}", "-e", script, url)
+        done = run("lftp", "-u", f"alice,{PASSWORD}", "-e", script, url, timeout=900)
         seen = (done.returncode, done.stdout[-500:], done.stderr[-500:])
         report.check(f"lftp mirrors over {scheme} both ways, {time.time() - begun:.1f} s", done.returncode == 0, seen)
         report.check(f"lftp got back what it sent over {scheme}", back.exists() and same(source, back) == "", seen)

