@@ -44,7 +44,7 @@ pub use mail::{
 };
 pub use path::VPath;
 pub use peer::{Actor, Pass, Peer, Tls, TraceId};
-pub use queue::{Body, Claim, Due, Fate, Listed, Manner, Notice, Onward, Queue, Queued, Return, Terms, Which};
+pub use queue::{Body, Claim, Due, Fate, Listed, Manner, Notice, Onward, Portion, Queue, Queued, Return, Terms, Which};
 pub use remembered::{Seen, TlsPolicy};
 pub use store::{BlobStore, Options, Status, Store};
 pub use throttle::{Login, Rule, Standing};

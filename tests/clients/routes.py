@@ -26,7 +26,7 @@ def main():
     roots = smart.folder / "roots.pem"
     roots.write_text(smart.certificate.read_text() + login.certificate.read_text())
     try:
-        for part in (together, unverified, shut_out, singly, many, walks, by_login):
+        for part in (together, unverified, shut_out, singly, many, walks, turns, by_login):
             part(report, smart, beyond, single, login, roots)
         report.whole(smart)
     finally:
@@ -41,9 +41,10 @@ def main():
 class Sender:
     """A daemon with these routes, whose user alice sends."""
 
-    def __init__(self, routes, roots, report):
+    def __init__(self, routes, roots, report, more=""):
         self.report = report
-        outbound = f'dane = "off"\nretry_least = 1\nretry_most = 2\nroots = "{roots}"\nroutes = [{", ".join(routes)}]\n'
+        outbound = (f'dane = "off"\nretry_least = 1\nretry_most = 2\nroots = "{roots}"\n'
+                    f'routes = [{", ".join(routes)}]\n{more}')
         self.daemon = Daemon(f'[auth]\ncleartext = "loopback"\n[smtp.outbound]\n{outbound}', hostname="mx.a.test")
 
     def __enter__(self):
@@ -81,11 +82,11 @@ def logins(daemon, outcome):
 
 
 def together(report, smart, beyond, single, login, roots):
-    to = [f"user{number}@{number}.test" for number in range(12)]
+    to = [f"user{number}@{number}.test" for number in range(60)]
     with Sender([smarthost(smart)], roots, report) as sender:
         sender.send("1", *to)
-        wait("all have it", lambda: len(beyond.taken) == 12, 30)
-        report.check("a smarthost takes what goes to twelve domains", sorted(beyond.arrivals()) == sorted(to),
+        wait("all have it", lambda: len(beyond.taken) == 60, 30)
+        report.check("a smarthost takes what goes to sixty domains", sorted(beyond.arrivals()) == sorted(to),
                      sorted(beyond.arrivals()))
         report.check("by one connection and one log-in", logins(smart, "done") == 1, logins(smart, "done"))
         report.check("which sends it on in one transaction", len(beyond.connections) == 1 and
@@ -163,6 +164,27 @@ def walks(report, smart, beyond, single, login, roots):
         found = sorted(one.recipient for one in single.taken[before:])
         report.check("150 messages to 150 domains reach their host once", found == sorted(to), found)
         report.check("by no more connections at once than a destination is given", 0 < single.most <= 20, single.most)
+
+
+def turns(report, smart, beyond, single, login, roots):
+    """A host that takes a second for each message has the only connection; another one's turn comes all the same."""
+    count, before, others, plain = 12, len(single.taken), len(beyond.taken), {"tls": '"opportunistic"'}
+    routes = [route(["slow.test"], single.server.sockets[0].getsockname()[1], **plain),
+              route(["*"], beyond.server.sockets[0].getsockname()[1], **plain)]
+    with Sender(routes, roots, report, "connections = 1\n") as sender:
+        single.delay = lambda step, argument: 1 if step == "end" else 0
+        for number in range(count):
+            sender.send(f"8{number}", f"user{number}@slow.test")
+        wait("the connection is used", lambda: single.open == 1, 30)
+        sender.send("80", "user@quick.test")
+        wait("the other one has it", lambda: len(beyond.taken) > others, 60)
+        waited = len(single.taken) - before
+        wait("all have it", lambda: len(single.taken) >= before + count, 60)
+        single.delay = lambda step, argument: 0
+        report.check("a slow host does not keep the connection from others", waited <= count * 3 // 4, waited)
+        found = sorted(one.recipient for one in single.taken[before:])
+        report.check("and gets each message once", found == sorted(f"user{number}@slow.test" for number in range(count)),
+                     found)
 
 
 def by_login(report, smart, beyond, single, login, roots):

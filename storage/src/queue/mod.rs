@@ -173,8 +173,19 @@ pub enum Fate {
     Warned,
 }
 
-/// So many rows are not divided: a connection has its price.
-const PART: usize = 2;
+/// What is claimed together, since it goes one way.
+#[derive(Debug, Clone)]
+pub struct Portion {
+    /// Where it goes.
+    pub destinations: Vec<String>,
+    /// In how many parts at most.
+    pub parts: usize,
+    /// How many rows are claimed for each of them, and with them all that their messages have.
+    pub each: u32,
+}
+
+/// Fewer rows are no part, unless fewer are claimed for each: a connection has its price.
+const PART: u32 = 2;
 
 /// The queue, for whoever empties it. For `auth`, which hands it on.
 #[derive(Clone)]
@@ -246,8 +257,8 @@ impl Queue {
         self.store.db().read(rows::due).await
     }
 
-    /// Claims rows of these destinations that are due, the oldest first, for so long: `most` of them, and what is due
-    /// of the same messages. And of how many destinations at their head nothing is due any more.
+    /// Claims rows of these destinations that are due, the oldest first, for so long: `most` of them, and what the same
+    /// messages have due for any of them. And of how many destinations at their head nothing is due any more.
     ///
     /// # Errors
     /// When the store fails.
@@ -261,26 +272,20 @@ impl Queue {
         self.store.db().write_grouped(move |tx| rows::claim(tx, &destinations, &holder, most, millis(time))).await
     }
 
-    /// Claims for several groups of destinations, each in so many parts, so that all of it is on its way at once: a
-    /// part has `most` rows or what its last message has more, and each message is in one part. Fewer parts where less
-    /// is due.
+    /// Claims several portions, each in its parts, so that all of it is on its way at once: with much the same number
+    /// of messages, each of which is in one part. Fewer parts where less is due.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn claim_each(
-        &self,
-        groups: &[(Vec<String>, usize)],
-        most: u32,
-        time: Duration,
-    ) -> Result<Vec<Vec<Vec<Claim>>>, Error> {
-        let (groups, holder) = (groups.to_vec(), self.store.holder().to_owned());
+    pub async fn claim_each(&self, portions: Vec<Portion>, time: Duration) -> Result<Vec<Vec<Vec<Claim>>>, Error> {
+        let holder = self.store.holder().to_owned();
         let claim = move |tx: &mut crate::db::Tx<'_>| {
-            let each = |(destinations, parts): &(Vec<String>, usize)| {
-                let most = most.saturating_mul(u32::try_from(*parts).unwrap_or(u32::MAX));
-                let (claims, _) = rows::claim(tx, destinations, &holder, most, millis(time))?;
-                Ok(divided(claims, *parts))
+            let each = |portion: &Portion| {
+                let most = portion.each.saturating_mul(u32::try_from(portion.parts).unwrap_or(u32::MAX));
+                let (claims, _) = rows::claim(tx, &portion.destinations, &holder, most, millis(time))?;
+                Ok(divided(claims, portion))
             };
-            groups.iter().map(each).collect()
+            portions.iter().map(each).collect()
         };
         self.store.db().write_grouped(claim).await
     }
@@ -391,16 +396,23 @@ impl Queue {
     }
 }
 
-/// Claims in no more than so many parts of much the same size, each message in one of them.
-fn divided(claims: Vec<Claim>, parts: usize) -> Vec<Vec<Claim>> {
-    let part = claims.len().div_ceil(parts.max(1)).max(PART);
-    let mut divided: Vec<Vec<Claim>> = Vec::new();
+/// Claims in no more than so many parts of much the same number of messages, each message in one of them: what one
+/// has more recipients takes hardly longer.
+fn divided(claims: Vec<Claim>, portion: &Portion) -> Vec<Vec<Claim>> {
+    let messages = claims.chunk_by(|one, next| one.message.id == next.message.id).count();
+    let (share, least) = (messages.div_ceil(portion.parts.max(1)), PART.min(portion.each) as usize);
+    let (mut divided, mut shared): (Vec<Vec<Claim>>, usize) = (Vec::new(), 0);
     for claim in claims {
         match divided.last_mut() {
-            Some(last) if last.len() < part || last.last().is_some_and(|one| one.message.id == claim.message.id) => {
-                last.push(claim);
+            Some(part) if part.last().is_some_and(|last| last.message.id == claim.message.id) => part.push(claim),
+            Some(part) if shared < share || part.len() < least => {
+                part.push(claim);
+                shared += 1;
             }
-            _ => divided.push(vec![claim]),
+            _ => {
+                divided.push(vec![claim]);
+                shared = 1;
+            }
         }
     }
     divided

@@ -1,6 +1,6 @@
 //! The rows of the queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use serde::Serialize;
 use super::{Claim, Due, Fate, Manner, Notice, Onward, Queued, Terms, limit, millis};
 use crate::audit::Entry;
 use crate::blobs::release;
-use crate::db::{Read, Row, Tx, params};
+use crate::db::{Read, Row, Tx, Value, params};
 use crate::lease::clock;
 use crate::{Actor, Error, Timestamp, TraceId};
 
-/// The most rows that are claimed at once, however many recipients a message has.
+/// The most rows that one statement claims, however many recipients a message has.
 const MOST: u32 = 1000;
+/// How many destinations one statement names.
+const NAMES: usize = 64;
 /// What is due so soon after another recipient of the same message goes with it, in milliseconds.
 const TOGETHER: i64 = 1000;
 
@@ -98,7 +100,8 @@ pub(super) fn due(tx: &Read<'_>) -> Result<Due, Error> {
     })
 }
 
-/// Claims rows of these destinations in their order; and of how many at their head nothing is due any more.
+/// Claims rows of these destinations in their order, and what their messages have for the others of them; and of how
+/// many at their head nothing was due any more before that.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     destinations: &[String],
@@ -116,12 +119,44 @@ pub(super) fn claim(
         empty += usize::from(found.len() < left as usize);
         claims.extend(found);
     }
+    if destinations.len() > 1 {
+        let messages: BTreeSet<i64> = claims.iter().map(|claim| claim.message.id).collect();
+        for (message, names) in messages.iter().flat_map(|id| destinations.chunks(NAMES).map(move |names| (id, names)))
+        {
+            if claims.len() < MOST as usize {
+                claims.extend(claim_rest(tx, *message, names, holder, time)?);
+            }
+        }
+    }
     sort(&mut claims);
     Ok((claims, empty))
 }
 
-/// Claims rows of a destination: those that have been due for longest, and whoever their messages are for besides,
-/// since the recipients of a message go together (RFC 5321 §4.5.4.1).
+/// Claims what else a message has for these destinations, [`NAMES`] of them at most, which go one way: the recipients of
+/// a message go together (RFC 5321 §4.5.4.1).
+fn claim_rest(
+    tx: &mut Tx<'_>,
+    message: i64,
+    destinations: &[String],
+    holder: &str,
+    time: i64,
+) -> Result<Vec<Claim>, Error> {
+    let Some(last) = destinations.last() else { return Ok(Vec::new()) };
+    let now = clock(tx)?;
+    // Always as many names, so that it is one statement to the database.
+    let names: Vec<String> = (5..5 + NAMES).map(|number| format!("${number}")).collect();
+    let sql = claiming(&format!(
+        "SELECT id FROM queue WHERE message = $3 AND destination IN ({}) AND held = 0 AND +due <= $4 LIMIT {MOST} {}",
+        names.join(", "),
+        tx.dialect().unlocked()
+    ));
+    let mut values = params![now.saturating_add(time), holder, message, now + TOGETHER].to_vec();
+    values.extend((0..NAMES).map(|at| Value::from(destinations.get(at).unwrap_or(last).as_str())));
+    claimed(tx, &sql, &values)
+}
+
+/// Claims rows of a destination: those that have been due for longest, and whoever their messages are for there
+/// besides, since the recipients of a message go together (RFC 5321 §4.5.4.1).
 fn claim_of(tx: &mut Tx<'_>, destination: &str, holder: &str, most: u32, time: i64) -> Result<Vec<Claim>, Error> {
     let now = clock(tx)?;
     let unlocked = tx.dialect().unlocked();

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use storage::{Claim, Fate, Timestamp};
@@ -23,15 +23,22 @@ use super::{Outbound, chance};
 /// The most addresses that are tried, and the most of them that a conversation begins with.
 const ADDRESSES: usize = 5;
 const CONVERSATIONS: usize = 2;
-/// How many recipients are claimed at once, with all others of their messages: few, so that a destination's window is
-/// used, whose couriers go on claiming while their host takes what they bring.
-pub(super) const BATCH: u32 = 4;
+/// How many recipients a courier has first, and how many are claimed at once for one that is on its way, with all
+/// others of their messages: few, so that a destination's window is used, whose couriers go on claiming while their
+/// host takes what they bring.
+const FIRST: u32 = 2;
+const BATCH: u32 = 4;
+/// Whoever takes longer for a message is slow: what waits for it is claimed one by one, so that nothing waits for a
+/// courier that is busy while another one could take it.
+const SLOW: Duration = Duration::from_millis(250);
 /// After how many recipients, and after what time, a connection is given up (RFC 5321 asks for neither; a host that
 /// balances its load wants to see us anew).
 const MOST: usize = 100;
 const LONGEST: Duration = Duration::from_secs(300);
-/// How many destinations one claim looks at.
-const NAMES: usize = 64;
+/// After what time it is given up for another destination that waits for one: hosts that are slow do not have all.
+const TURN: Duration = Duration::from_secs(5);
+/// How many destinations a claim looks at, unless couriers are sent to more.
+pub(super) const NAMES: usize = 64;
 /// How many recipients a transaction has where the host says nothing of it: so many all of them take (RFC 5321
 /// §4.5.3.1.8).
 const RECIPIENTS: usize = 100;
@@ -63,6 +70,27 @@ impl Tell {
     }
 }
 
+/// What is seen of a courier while it is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// How many messages a host has answered since it was looked at.
+    pub(super) answered: AtomicU32,
+    /// Whether that took long the last time.
+    pub(super) slow: AtomicBool,
+}
+
+impl Progress {
+    fn answer(&self, took: Duration) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.slow.store(took > SLOW, Ordering::Relaxed);
+    }
+}
+
+/// How many recipients a courier has first.
+pub(super) fn first(slow: bool) -> u32 {
+    if slow { 1 } else { FIRST }
+}
+
 /// What a courier learnt of its destination.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -75,7 +103,7 @@ pub(super) struct Report {
     others: Vec<Open>,
     /// A server talked to us, whatever it said of the messages.
     pub(super) reached: bool,
-    answered: Arc<AtomicU32>,
+    progress: Arc<Progress>,
     /// Why none did.
     pub(super) missed: Option<String>,
 }
@@ -104,15 +132,15 @@ impl Open {
 }
 
 /// Takes all of them, which were asked for at that moment, as far as it goes: those that want the same of TLS together.
-/// The destinations go one way; `answered` counts the messages that servers answer.
+/// The destinations go one way.
 pub(super) async fn deliver(
     outbound: &Outbound,
     destinations: Arc<[String]>,
     (claims, claimed): (Vec<Claim>, Moment),
-    answered: Arc<AtomicU32>,
+    progress: Arc<Progress>,
 ) -> Report {
     let (wish, others) = (Wish::default(), Vec::new());
-    let mut report = Report { destinations, from: 0, wish, others, reached: false, missed: None, answered };
+    let mut report = Report { destinations, from: 0, wish, others, reached: false, missed: None, progress };
     let mut left: Vec<Open> = Open::all(claims, claimed).collect();
     while let Some(first) = left.first() {
         let (wish, destination) = (first.wish(), first.claim.destination.clone());
@@ -242,7 +270,8 @@ async fn converse(
         if at == open.len() {
             // Those that were left are for the next host; the connection is for those that are due now.
             let goes_on = taken > 0 && taken < MOST && begun.elapsed() < LONGEST && !outbound.is_stopping();
-            if !goes_on || !more(outbound, open, report).await {
+            let gives_way = || begun.elapsed() >= TURN && outbound.gives_way();
+            if !goes_on || gives_way() || !more(outbound, open, report).await {
                 break;
             }
         }
@@ -271,16 +300,17 @@ async fn converse(
             claimed.iter().all(ours) || outbound.queue.renew(&claims, LEASE).await.unwrap_or(false)
         };
         let written = settle(outbound, std::mem::take(&mut done), LEASE);
+        let asked = Instant::now();
         let sent = async {
             tokio::select! {
-                sent = client.send(&letter, fence) => sent,
+                sent = client.send(&letter, fence) => (sent, asked.elapsed()),
                 never = keep(outbound, open) => never,
             }
         };
-        let ((verdicts, result), _) = tokio::join!(sent, written);
+        let (((verdicts, result), took), _) = tokio::join!(sent, written);
         if verdicts.iter().any(Option::is_some) || result.is_ok() {
             report.reached = true;
-            report.answered.fetch_add(1, Ordering::Relaxed);
+            report.progress.answer(took);
         }
         let handed = open.drain(at..at + count).zip(verdicts).collect();
         let sorted = sorted(&client, place, handed, &result);
@@ -312,8 +342,9 @@ async fn keep(outbound: &Outbound, open: &[Open]) -> ! {
 async fn more(outbound: &Outbound, open: &mut Vec<Open>, report: &mut Report) -> bool {
     let before = open.len();
     while let Some(names) = report.destinations.get(report.from..).filter(|names| !names.is_empty()) {
-        let claimed = Moment::now();
-        match outbound.queue.claim(&names[..names.len().min(NAMES)], BATCH, LEASE).await {
+        let (claimed, slow) = (Moment::now(), report.progress.slow.load(Ordering::Relaxed));
+        let most = if slow { 1 } else { BATCH };
+        match outbound.queue.claim(&names[..names.len().min(NAMES)], most, LEASE).await {
             Ok((claims, empty)) => {
                 // What is due there from now on is found by the dispatcher.
                 report.from += empty;

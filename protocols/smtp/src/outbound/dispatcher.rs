@@ -1,17 +1,17 @@
-//! Who goes where: destinations that something is due for get couriers, as many as their windows allow, those that have
-//! waited longest first.
+//! Who goes where: destinations that something is due for get couriers, as many as their windows allow, and while there
+//! are not enough, each as many as the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use storage::Claim;
+use storage::{Claim, Portion};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Outbound;
-use super::courier::{self, BATCH, LEASE, Report};
+use super::courier::{self, LEASE, NAMES, Progress, Report};
 use super::presence::Moment;
 use super::window::Window;
 
@@ -21,10 +21,12 @@ const TOGETHER: u32 = 50;
 const WAYS: usize = 16;
 /// How often the queue is looked at for what other nodes put in, or what has become due unnoticed.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often windows are looked at whether they have grown, while something waits for that.
+/// How often windows are looked at whether they have grown, while something waits for that or may do so.
 const GROWTH: Duration = Duration::from_millis(200);
 /// How long it is between two looks at least: each walks over all destinations.
 const BREATH: Duration = Duration::from_millis(20);
+/// How often it is looked at whether something waits for a connection while all of them are there.
+const CROWD: Duration = Duration::from_secs(1);
 /// When senders are told again who could not be told.
 const LATER: Duration = Duration::from_secs(300);
 /// How long the host of a route rests at most: all mail may wait for it, and for who mends it.
@@ -43,8 +45,10 @@ pub(super) struct Dispatcher {
     errands: HashMap<Id, Errand>,
     /// When senders could not be told last that it takes long.
     unwarned: Option<Instant>,
-    /// Whether something is due that its window keeps waiting.
+    /// Whether something may be due that its window keeps waiting.
     held_back: bool,
+    /// When the queue was looked at last.
+    looked: Option<Instant>,
     /// Whether the database did not answer the last time.
     was_away: bool,
 }
@@ -57,8 +61,7 @@ struct Errand {
     destination: Option<String>,
     /// Whether anybody has reached it before.
     reached: bool,
-    /// How many messages a server has answered since it was looked at.
-    answered: Arc<AtomicU32>,
+    progress: Arc<Progress>,
 }
 
 /// Where something is due, and how many couriers are to go.
@@ -68,6 +71,17 @@ struct Wanted {
     is_routed: bool,
     destinations: Vec<String>,
     couriers: usize,
+    /// How many recipients each of them has first.
+    first: u32,
+}
+
+impl Wanted {
+    fn portion(&self) -> Portion {
+        // As many as there are rows to claim, since something is due for each; more for what else their messages have.
+        let most = self.couriers.saturating_mul(self.first as usize).max(NAMES);
+        let destinations = self.destinations.iter().take(most).cloned().collect();
+        Portion { destinations, parts: self.couriers, each: self.first }
+    }
 }
 
 impl Dispatcher {
@@ -79,6 +93,7 @@ impl Dispatcher {
             errands: HashMap::new(),
             unwarned: None,
             held_back: false,
+            looked: None,
             was_away: false,
         }
     }
@@ -115,9 +130,11 @@ impl Dispatcher {
         let config = &self.outbound.smtp.config.outbound;
         let (most, each) = (config.connections as usize, config.per_destination);
         self.grow().await?;
-        if self.couriers.len() >= most {
-            return Ok(None);
+        let is_full = self.couriers.len() >= most;
+        if is_full && self.looked.is_some_and(|looked| looked.elapsed() < CROWD) {
+            return Ok(Some(CROWD));
         }
+        self.looked = Some(Instant::now());
         let mut due = self.outbound.queue.due().await?;
         if std::mem::take(&mut self.was_away) {
             // First what was sent is written down, whose claims may have run out meanwhile.
@@ -129,20 +146,16 @@ impl Dispatcher {
         let (wanted, full) = self.wanted(due.destinations, most, each);
         let mut short = false;
         for some in wanted.chunks(WAYS) {
-            // No more of them than there are rows to claim: something is due for each.
-            let group = |wanted: &Wanted| {
-                let names = wanted.destinations.iter().take(wanted.couriers * BATCH as usize);
-                (names.cloned().collect(), wanted.couriers)
-            };
-            let (groups, moment): (Vec<_>, _) = (some.iter().map(group).collect(), Moment::now());
-            let claimed = self.outbound.queue.claim_each(&groups, BATCH, LEASE).await?;
+            let (portions, moment) = (some.iter().map(Wanted::portion).collect(), Moment::now());
+            let claimed = self.outbound.queue.claim_each(portions, LEASE).await?;
             for (wanted, parts) in some.iter().zip(claimed) {
                 short |= parts.len() < wanted.couriers;
+                let claimed = parts.iter().map(Vec::len).sum::<usize>();
+                self.held_back |= claimed >= wanted.couriers.saturating_mul(wanted.first as usize);
                 let destinations: Arc<[String]> = wanted.destinations.clone().into();
                 parts.into_iter().for_each(|claims| self.send(wanted, &destinations, (claims, moment)));
             }
         }
-        self.windows.retain(|_, window| !window.is_over());
         // Who was kept for what is not there can go elsewhere.
         Ok(if more || (full && short) { Some(Duration::ZERO) } else { due.next })
     }
@@ -151,9 +164,10 @@ impl Dispatcher {
     async fn grow(&mut self) -> Result<(), storage::Error> {
         let mut awake = Vec::new();
         for errand in self.errands.values_mut() {
-            let answered = errand.answered.swap(0, Ordering::Relaxed);
+            let answered = errand.progress.answered.swap(0, Ordering::Relaxed);
             let Some(window) = self.windows.get_mut(&errand.way).filter(|_| answered > 0) else { continue };
             errand.reached = true;
+            window.set_slow(errand.progress.slow.load(Ordering::Relaxed));
             if window.grow(answered) {
                 awake.extend(errand.destination.clone());
             }
@@ -172,44 +186,67 @@ impl Dispatcher {
             let route = self.outbound.smtp.config.outbound.route(&destination);
             let (is_routed, way) = (route.is_some(), route.map_or(&destination, |route| &route.host).clone());
             let place = *places.entry(way.clone()).or_insert_with(|| {
-                wanted.push(Wanted { way, is_routed, destinations: Vec::new(), couriers: 0 });
+                wanted.push(Wanted { way, is_routed, destinations: Vec::new(), couriers: 0, first: 0 });
                 wanted.len() - 1
             });
             wanted[place].destinations.push(destination);
         }
-        self.held_back = false;
+        self.windows.retain(|way, window| !window.is_over() || window.turn().is_some() && places.contains_key(way));
+        // Whose last turn was longest ago comes first.
+        wanted.sort_by_key(|one| self.windows.get(&one.way).and_then(Window::turn));
         // Hosts that may be silent do not keep all others waiting.
         let mut untried = self.errands.values().filter(|errand| !errand.reached).count();
-        let mut free = most - self.couriers.len();
-        for one in &mut wanted {
-            let window = self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
-            let room = match window.was_reached() {
-                true => free,
-                false => free.min((most / 2).max(1).saturating_sub(untried)),
-            };
-            one.couriers = window.room().min(room);
-            self.held_back |= one.couriers == 0;
-            free -= one.couriers;
-            untried += if window.was_reached() { 0 } else { one.couriers };
-            if free == 0 {
+        let (untried_most, mut free) = ((most / 2).max(1), most.saturating_sub(self.couriers.len()));
+        // One for each that has none, then a second one, and so on: neither do hosts that are slow and get much.
+        let mut open: Vec<&mut Wanted> = wanted.iter_mut().collect();
+        for level in 1.. {
+            open.retain_mut(|one| {
+                if free == 0 {
+                    return false;
+                }
+                let window = self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
+                let may = window.was_reached() || untried < untried_most;
+                if window.room() <= one.couriers || !may {
+                    return false;
+                }
+                if window.busy() + one.couriers < level {
+                    (one.couriers, one.first) = (one.couriers + 1, courier::first(window.is_slow()));
+                    free -= 1;
+                    untried += usize::from(!window.was_reached());
+                }
+                true
+            });
+            if open.is_empty() {
                 break;
             }
         }
+        self.held_back = wanted.iter().any(|one| one.couriers == 0);
+        let (mut reached, mut unreached) = (0, 0);
+        for one in wanted.iter().filter(|one| one.couriers == 0 && free == 0) {
+            match self.windows.get(&one.way) {
+                Some(window) if window.busy() > 0 || window.room() == 0 => {}
+                Some(window) if window.was_reached() => reached += 1,
+                _ => unreached += 1,
+            }
+        }
+        let waiting = reached + untried_most.saturating_sub(untried).min(unreached);
+        self.outbound.waiting.store(waiting, Ordering::Relaxed);
         wanted.retain(|one| one.couriers > 0);
-        (wanted, free == 0 || untried >= (most / 2).max(1))
+        (wanted, free == 0 || untried >= untried_most)
     }
 
     fn send(&mut self, wanted: &Wanted, destinations: &Arc<[String]>, claims: (Vec<Claim>, Moment)) {
         let Some(window) = self.windows.get_mut(&wanted.way) else { return };
         window.begin();
         let (outbound, destinations) = (self.outbound.clone(), destinations.clone());
-        let answered = Arc::new(AtomicU32::new(0));
-        let counter = answered.clone();
-        let deliver = async move { courier::deliver(&outbound, destinations, claims, counter).await };
+        let progress = Arc::new(Progress::default());
+        progress.slow.store(window.is_slow(), Ordering::Relaxed);
+        let seen = progress.clone();
+        let deliver = async move { courier::deliver(&outbound, destinations, claims, seen).await };
         let courier = self.couriers.spawn(deliver);
         let destination = wanted.destinations.first().filter(|_| !wanted.is_routed).cloned();
         let (way, reached) = (wanted.way.clone(), window.was_reached());
-        self.errands.insert(courier.id(), Errand { way, destination, reached, answered });
+        self.errands.insert(courier.id(), Errand { way, destination, reached, progress });
     }
 
     /// Brings some back that was tried for too long and is not tried now; whether there may be more.
@@ -230,15 +267,15 @@ impl Dispatcher {
 
     async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(Errand { way, destination, answered, .. }) = self.errands.remove(&id) else { return };
+        let Some(Errand { way, destination, progress, .. }) = self.errands.remove(&id) else { return };
         let Some(window) = self.windows.get_mut(&way) else { return };
         window.end();
         // What a courier that broke down had claimed is tried again when the time of its claims is over.
         let Ok((_, report)) = ended else { return tracing::error!(way, "a courier broke down") };
         let queue = &self.outbound.queue;
         let noted = if report.reached {
-            let answered = answered.load(Ordering::Relaxed).max(1);
-            window.grow(answered);
+            window.grow(progress.answered.load(Ordering::Relaxed).max(1));
+            window.set_slow(progress.slow.load(Ordering::Relaxed));
             match destination {
                 // Perhaps another node, whose way there is broken, has it rest.
                 Some(destination) => queue.wake(&destination).await,

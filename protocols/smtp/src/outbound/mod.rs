@@ -28,6 +28,7 @@ mod window;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protocol::Shutdown;
@@ -79,6 +80,8 @@ pub(crate) struct Outbound {
     policies: Policies,
     proof: watch::Sender<Proof>,
     patience: Patience,
+    /// How many destinations that something is due for wait for a connection, since all that may be are there.
+    waiting: AtomicUsize,
 }
 
 impl Outbound {
@@ -102,6 +105,7 @@ impl Outbound {
             policies,
             proof: watch::Sender::new(Proof::Unknown),
             patience,
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -120,6 +124,11 @@ impl Outbound {
     /// Whether this server is stopping.
     fn is_stopping(&self) -> bool {
         self.patience.stop.is_requested()
+    }
+
+    /// Whether a connection is to be given up for another destination.
+    fn gives_way(&self) -> bool {
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1)).is_ok()
     }
 
     /// The time until the next try of a message of that age, with so much of chance as a number has.

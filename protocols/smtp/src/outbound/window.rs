@@ -24,6 +24,8 @@ pub(super) struct Window {
     missed: Option<Instant>,
     rests: Option<Instant>,
     was_reached: bool,
+    is_slow: bool,
+    turn: Option<Instant>,
 }
 
 impl Window {
@@ -31,7 +33,18 @@ impl Window {
     pub(super) fn new(limit: u32) -> Window {
         let limit = f64::from(limit.max(1));
         let size = FIRST.min(limit);
-        Window { size, limit, busy: 0, failures: 0, failed: 0.0, missed: None, rests: None, was_reached: false }
+        Window {
+            size,
+            limit,
+            busy: 0,
+            failures: 0,
+            failed: 0.0,
+            missed: None,
+            rests: None,
+            was_reached: false,
+            is_slow: false,
+            turn: None,
+        }
     }
 
     /// How many more connections may be made.
@@ -42,9 +55,29 @@ impl Window {
         }
     }
 
+    /// How many connections are there or on their way.
+    pub(super) fn busy(&self) -> usize {
+        self.busy as usize
+    }
+
+    /// When the last connection began.
+    pub(super) fn turn(&self) -> Option<Instant> {
+        self.turn
+    }
+
     /// Whether the destination was reached the last time.
     pub(super) fn was_reached(&self) -> bool {
         self.was_reached
+    }
+
+    /// Whether it took long for a message the last time.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// Whether it has taken long for a message.
+    pub(super) fn set_slow(&mut self, slow: bool) {
+        self.is_slow = slow;
     }
 
     /// Whether it need not be kept: nobody is on the way, and no failure is young enough to count.
@@ -55,6 +88,7 @@ impl Window {
     /// A connection is made.
     pub(super) fn begin(&mut self) {
         self.busy += 1;
+        self.turn = Some(Instant::now());
     }
 
     /// A connection has ended.
