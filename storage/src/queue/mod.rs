@@ -121,6 +121,8 @@ pub struct Queued {
     /// When it came.
     pub arrived: Timestamp,
     blob: i64,
+    /// How many recipients are left of it.
+    recipients: i64,
 }
 
 /// A row that somebody works on until its time is over.

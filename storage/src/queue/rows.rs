@@ -1,6 +1,6 @@
 //! The rows of the queue.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,9 +120,12 @@ pub(super) fn claim(
         claims.extend(found);
     }
     if destinations.len() > 1 {
-        let messages: BTreeSet<i64> = claims.iter().map(|claim| claim.message.id).collect();
-        for (message, names) in messages.iter().flat_map(|id| destinations.chunks(NAMES).map(move |names| (id, names)))
-        {
+        let mut left = BTreeMap::new();
+        for Claim { message, .. } in &claims {
+            *left.entry(message.id).or_insert(message.recipients) -= 1;
+        }
+        left.retain(|_, recipients| *recipients > 0);
+        for (message, names) in left.keys().flat_map(|id| destinations.chunks(NAMES).map(move |names| (id, names))) {
             if claims.len() < MOST as usize {
                 claims.extend(claim_rest(tx, *message, names, holder, time)?);
             }
@@ -132,8 +135,8 @@ pub(super) fn claim(
     Ok((claims, empty))
 }
 
-/// Claims what else a message has for these destinations, [`NAMES`] of them at most, which go one way: the recipients of
-/// a message go together (RFC 5321 §4.5.4.1).
+/// Claims what else a message has for these destinations, [`NAMES`] of them at most, which go one way: the recipients
+/// of a message go together (RFC 5321 §4.5.4.1).
 fn claim_rest(
     tx: &mut Tx<'_>,
     message: i64,
@@ -233,7 +236,7 @@ fn sort(claims: &mut [Claim]) {
 }
 
 pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
-    let sql = "SELECT trace, account, head, size, manner, arrived, blob FROM queued WHERE id = $1";
+    let sql = "SELECT trace, account, head, size, manner, arrived, blob, recipients FROM queued WHERE id = $1";
     let message = |row: &Row<'_>| {
         Ok(Queued {
             id,
@@ -244,6 +247,7 @@ pub(super) fn queued(tx: &Read<'_>, id: i64) -> Result<Queued, Error> {
             manner: serde_json::from_str(&row.text(4)?).unwrap_or_default(),
             arrived: Timestamp(row.int(5)?),
             blob: row.int(6)?,
+            recipients: row.int(7)?,
         })
     };
     tx.row(sql, params![id], message)?.ok_or_else(|| Error::internal(format!("queued message {id} has no row")))

@@ -77,6 +77,8 @@ pub(super) struct Progress {
     pub(super) answered: AtomicU32,
     /// Whether that took long the last time.
     pub(super) slow: AtomicBool,
+    /// It gives up its connection for another destination.
+    pub(super) leaves: AtomicBool,
 }
 
 impl Progress {
@@ -264,14 +266,16 @@ async fn converse(
     open: &mut Vec<Open>,
     report: &mut Report,
 ) {
+    report.progress.leaves.store(false, Ordering::Relaxed);
     let (begun, mut taken) = (Instant::now(), 0);
     let (mut at, mut ended, mut done) = (0, Ok(()), Vec::new());
     while ended.is_ok() {
         if at == open.len() {
             // Those that were left are for the next host; the connection is for those that are due now.
             let goes_on = taken > 0 && taken < MOST && begun.elapsed() < LONGEST && !outbound.is_stopping();
-            let gives_way = || begun.elapsed() >= TURN && outbound.gives_way();
-            if !goes_on || gives_way() || !more(outbound, open, report).await {
+            let gives_way = goes_on && begun.elapsed() >= TURN && outbound.gives_way();
+            report.progress.leaves.store(gives_way, Ordering::Relaxed);
+            if !goes_on || gives_way || !more(outbound, open, report).await {
                 break;
             }
         }

@@ -84,6 +84,54 @@ impl Wanted {
     }
 }
 
+/// What one way may have, and how many couriers it gets.
+struct Share {
+    room: usize,
+    busy: usize,
+    was_reached: bool,
+    is_slow: bool,
+    couriers: usize,
+}
+
+/// How many connections may be made still, and how many of them to hosts that nobody has reached.
+struct Free {
+    all: usize,
+    untried: usize,
+}
+
+impl Share {
+    fn of(window: &Window) -> Share {
+        let (room, busy) = (window.room(), window.busy());
+        Share { room, busy, was_reached: window.was_reached(), is_slow: window.is_slow(), couriers: 0 }
+    }
+}
+
+/// Gives each of them a courier that has none, then a second one, and so on, so that hosts that are slow and get much
+/// do not have all; how many ways wait for a connection to be given up.
+fn share_out(shares: &mut [Share], free: &mut Free) -> usize {
+    for level in 1.. {
+        let mut is_open = false;
+        for share in &mut *shares {
+            if free.all == 0 || share.couriers >= share.room || !share.was_reached && free.untried == 0 {
+                continue;
+            }
+            is_open = true;
+            if share.busy + share.couriers < level {
+                share.couriers += 1;
+                free.all -= 1;
+                free.untried -= usize::from(!share.was_reached);
+            }
+        }
+        if !is_open {
+            break;
+        }
+    }
+    let waits = |share: &&Share| free.all == 0 && share.room > 0 && share.busy == 0 && share.couriers == 0;
+    let (reached, untried): (Vec<&Share>, Vec<&Share>) =
+        shares.iter().filter(waits).partition(|share| share.was_reached);
+    reached.len() + untried.len().min(free.untried)
+}
+
 impl Dispatcher {
     pub(super) fn new(outbound: Arc<Outbound>) -> Dispatcher {
         Dispatcher {
@@ -191,48 +239,27 @@ impl Dispatcher {
             });
             wanted[place].destinations.push(destination);
         }
-        self.windows.retain(|way, window| !window.is_over() || window.turn().is_some() && places.contains_key(way));
+        for one in &wanted {
+            self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
+        }
+        self.windows.retain(|way, window| !window.is_over() || places.contains_key(way));
         // Whose last turn was longest ago comes first.
-        wanted.sort_by_key(|one| self.windows.get(&one.way).and_then(Window::turn));
+        wanted.sort_by_key(|one| self.windows.get(&one.way).map(Window::turn));
+        let mut shares: Vec<Share> =
+            wanted.iter().filter_map(|one| self.windows.get(&one.way)).map(Share::of).collect();
         // Hosts that may be silent do not keep all others waiting.
-        let mut untried = self.errands.values().filter(|errand| !errand.reached).count();
-        let (untried_most, mut free) = ((most / 2).max(1), most.saturating_sub(self.couriers.len()));
-        // One for each that has none, then a second one, and so on: neither do hosts that are slow and get much.
-        let mut open: Vec<&mut Wanted> = wanted.iter_mut().collect();
-        for level in 1.. {
-            open.retain_mut(|one| {
-                if free == 0 {
-                    return false;
-                }
-                let window = self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
-                let may = window.was_reached() || untried < untried_most;
-                if window.room() <= one.couriers || !may {
-                    return false;
-                }
-                if window.busy() + one.couriers < level {
-                    (one.couriers, one.first) = (one.couriers + 1, courier::first(window.is_slow()));
-                    free -= 1;
-                    untried += usize::from(!window.was_reached());
-                }
-                true
-            });
-            if open.is_empty() {
-                break;
-            }
+        let untried = self.errands.values().filter(|errand| !errand.reached).count();
+        let mut free =
+            Free { all: most.saturating_sub(self.couriers.len()), untried: (most / 2).max(1).saturating_sub(untried) };
+        let waiting = share_out(&mut shares, &mut free);
+        for (one, share) in wanted.iter_mut().zip(&shares) {
+            (one.couriers, one.first) = (share.couriers, courier::first(share.is_slow));
         }
-        self.held_back = wanted.iter().any(|one| one.couriers == 0);
-        let (mut reached, mut unreached) = (0, 0);
-        for one in wanted.iter().filter(|one| one.couriers == 0 && free == 0) {
-            match self.windows.get(&one.way) {
-                Some(window) if window.busy() > 0 || window.room() == 0 => {}
-                Some(window) if window.was_reached() => reached += 1,
-                _ => unreached += 1,
-            }
-        }
-        let waiting = reached + untried_most.saturating_sub(untried).min(unreached);
-        self.outbound.waiting.store(waiting, Ordering::Relaxed);
+        self.held_back = shares.iter().any(|share| share.couriers == 0);
+        let leaving = self.errands.values().filter(|errand| errand.progress.leaves.load(Ordering::Relaxed)).count();
+        self.outbound.waiting.store(waiting.saturating_sub(leaving), Ordering::Relaxed);
         wanted.retain(|one| one.couriers > 0);
-        (wanted, free == 0 || untried >= untried_most)
+        (wanted, free.all == 0 || free.untried == 0)
     }
 
     fn send(&mut self, wanted: &Wanted, destinations: &Arc<[String]>, claims: (Vec<Claim>, Moment)) {
@@ -304,5 +331,50 @@ impl Dispatcher {
     /// Lets those who are on their way end.
     pub(super) async fn drain(&mut self) {
         while self.couriers.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each way gets of so many connections, of which so many may go to who was not reached; and how many wait.
+    fn shared(ways: &[(usize, usize, bool)], all: usize, untried: usize) -> (Vec<usize>, usize) {
+        let share = |&(room, busy, was_reached): &_| Share { room, busy, was_reached, is_slow: false, couriers: 0 };
+        let mut shares: Vec<Share> = ways.iter().map(share).collect();
+        let waiting = share_out(&mut shares, &mut Free { all, untried });
+        (shares.iter().map(|share| share.couriers).collect(), waiting)
+    }
+
+    #[test]
+    fn each_gets_as_many_as_the_others() {
+        assert_eq!(shared(&[(5, 0, true), (20, 0, true), (1, 0, true)], 100, 0), (vec![5, 20, 1], 0), "all they may");
+        assert_eq!(shared(&[(5, 0, true), (20, 0, true), (1, 0, true)], 8, 0), (vec![4, 3, 1], 0));
+        assert_eq!(
+            shared(&[(16, 4, true), (20, 0, true), (20, 1, true)], 5, 0),
+            (vec![0, 3, 2], 0),
+            "what they have counts"
+        );
+        assert_eq!(shared(&[(5, 0, true), (5, 0, true), (5, 0, true)], 2, 0), (vec![1, 1, 0], 1), "one waits");
+        assert_eq!(
+            shared(&[(5, 3, true), (0, 0, true), (5, 0, true)], 0, 0),
+            (vec![0, 0, 0], 1),
+            "who has none, and may"
+        );
+    }
+
+    #[test]
+    fn those_that_nobody_has_reached_do_not_get_all() {
+        assert_eq!(shared(&[(5, 0, false), (5, 0, true), (5, 0, false)], 9, 3), (vec![2, 5, 1], 0));
+        assert_eq!(
+            shared(&[(5, 0, false), (5, 0, false), (5, 0, true)], 9, 0),
+            (vec![0, 0, 5], 0),
+            "nor are they waited for"
+        );
+        assert_eq!(
+            shared(&[(5, 0, false), (5, 0, false), (5, 0, true)], 0, 1),
+            (vec![0, 0, 0], 2),
+            "but as far as they may"
+        );
     }
 }

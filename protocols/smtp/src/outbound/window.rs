@@ -25,7 +25,7 @@ pub(super) struct Window {
     rests: Option<Instant>,
     was_reached: bool,
     is_slow: bool,
-    turn: Option<Instant>,
+    turn: Instant,
 }
 
 impl Window {
@@ -43,7 +43,7 @@ impl Window {
             rests: None,
             was_reached: false,
             is_slow: false,
-            turn: None,
+            turn: Instant::now(),
         }
     }
 
@@ -60,8 +60,8 @@ impl Window {
         self.busy as usize
     }
 
-    /// When the last connection began.
-    pub(super) fn turn(&self) -> Option<Instant> {
+    /// When a connection began or ended last, or the first one was wanted.
+    pub(super) fn turn(&self) -> Instant {
         self.turn
     }
 
@@ -88,12 +88,13 @@ impl Window {
     /// A connection is made.
     pub(super) fn begin(&mut self) {
         self.busy += 1;
-        self.turn = Some(Instant::now());
+        self.turn = Instant::now();
     }
 
     /// A connection has ended.
     pub(super) fn end(&mut self) {
         self.busy = self.busy.saturating_sub(1);
+        self.turn = Instant::now();
     }
 
     /// The destination has answered so many messages, whatever it said of them; whether it had rested.
