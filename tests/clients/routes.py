@@ -2,7 +2,7 @@
 """Mail by the routes of the configuration: a smarthost that wants TLS and a log-in (another daemon, and one that knows
 AUTH LOGIN alone), single domains, and what goes to one host going together."""
 
-import base64, collections, pathlib, smtplib, socket, ssl, threading
+import base64, collections, pathlib, smtplib, socket, ssl, threading, time
 
 import neighbours
 from harness import Daemon, Report, run
@@ -181,6 +181,7 @@ def turns(report, smart, beyond, single, login, roots):
                 number == 0 and wait("the connection is used", lambda: single.open == 1, 30)
         begun = len(single.taken) - before
         wait("three are taken", lambda: len(single.taken) >= before + 3, 60)
+        time.sleep(0.5)  # until that is written down
         claimed = sum(row["sending"] for row in sender.waiting())
         wait("the other one has it", lambda: len(beyond.taken) > others, 60)
         waited = len(single.taken) - before

@@ -274,7 +274,9 @@ async fn converse(
             // Those that were left are for the next host; the connection is for those that are due now.
             let goes_on = taken > 0 && taken < MOST && begun.elapsed() < LONGEST && !outbound.is_stopping();
             let gives_way = goes_on && begun.elapsed() >= TURN && outbound.gives_way();
-            report.progress.leaves.store(gives_way, Ordering::Relaxed);
+            // Whom it has still, it takes to the next host.
+            let leaves = gives_way && open.is_empty() && report.others.is_empty();
+            report.progress.leaves.store(leaves, Ordering::Relaxed);
             if !goes_on || gives_way || !more(outbound, open, report).await {
                 break;
             }

@@ -84,6 +84,21 @@ impl Wanted {
     }
 }
 
+/// In their turn: whose last one was longest ago comes first, and one that was not reached alternates with another one,
+/// so that neither many that are dead nor many that are new keep the others waiting.
+fn in_turn(mut wanted: Vec<Wanted>, windows: &HashMap<String, Window>) -> Vec<Wanted> {
+    wanted.sort_by_key(|one| windows.get(&one.way).map(Window::turn));
+    let has_missed = |one: &Wanted| windows.get(&one.way).is_some_and(Window::has_missed);
+    let (missed, others): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(has_missed);
+    let (mut missed, mut others) = (missed.into_iter(), others.into_iter());
+    let mut turns = Vec::new();
+    while missed.len() + others.len() > 0 {
+        turns.extend(others.next());
+        turns.extend(missed.next());
+    }
+    turns
+}
+
 /// What one way may have, and how many couriers it gets.
 struct Share {
     room: usize,
@@ -243,8 +258,7 @@ impl Dispatcher {
             self.windows.entry(one.way.clone()).or_insert_with(|| Window::new(each));
         }
         self.windows.retain(|way, window| !window.is_over() || places.contains_key(way));
-        // Whose last turn was longest ago comes first.
-        wanted.sort_by_key(|one| self.windows.get(&one.way).map(Window::turn));
+        let mut wanted = in_turn(wanted, &self.windows);
         let mut shares: Vec<Share> =
             wanted.iter().filter_map(|one| self.windows.get(&one.way)).map(Share::of).collect();
         // Hosts that may be silent do not keep all others waiting.
@@ -344,6 +358,35 @@ mod tests {
         let mut shares: Vec<Share> = ways.iter().map(share).collect();
         let waiting = share_out(&mut shares, &mut Free { all, untried });
         (shares.iter().map(|share| share.couriers).collect(), waiting)
+    }
+
+    #[test]
+    fn whose_last_turn_was_longest_ago_comes_first() {
+        let mut windows = HashMap::new();
+        let make = |name: &str| {
+            std::thread::sleep(Duration::from_millis(2));
+            (name.to_owned(), Window::new(5))
+        };
+        windows.extend(["a", "dead a", "b", "dead b", "dead c", "c"].map(make));
+        for name in ["dead a", "dead b", "dead c"] {
+            windows.get_mut(name).unwrap().missed();
+        }
+        let mut order = |used: &[&str]| -> Vec<String> {
+            for name in used {
+                std::thread::sleep(Duration::from_millis(2));
+                windows.get_mut(*name).unwrap().begin();
+            }
+            let want = |way: &String| Wanted {
+                way: way.clone(),
+                is_routed: false,
+                destinations: vec![way.clone()],
+                couriers: 0,
+                first: 0,
+            };
+            in_turn(windows.keys().map(want).collect(), &windows).into_iter().map(|one| one.way).collect()
+        };
+        assert_eq!(order(&[]), ["a", "dead a", "b", "dead b", "c", "dead c"]);
+        assert_eq!(order(&["a", "dead b"]), ["b", "dead a", "c", "dead c", "a", "dead b"]);
     }
 
     #[test]

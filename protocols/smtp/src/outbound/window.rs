@@ -65,6 +65,11 @@ impl Window {
         self.turn
     }
 
+    /// Whether it was not reached, and not since.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed.is_some()
+    }
+
     /// Whether the destination was reached the last time.
     pub(super) fn was_reached(&self) -> bool {
         self.was_reached
