@@ -271,4 +271,17 @@ async fn a_message_for_many_is_claimed_in_parts(world: World) {
         claim(&queue, "one.example").await.len(),
     ];
     assert_eq!(counts, [1000, 5]);
+    let mut both = many.clone();
+    both.push("b@two.example");
+    send(&store, &both, vec![], terms()).await.unwrap();
+    let ways = ["one.example".to_owned(), "two.example".to_owned()];
+    let found = queue.claim(&ways, 1, LONG).await.unwrap().0;
+    assert_eq!(found.len(), 1000, "nor is it more by a route");
+    assert_eq!(claim(&queue, "two.example").await.len(), 1, "what is left is not lost");
+    let wide: Vec<String> = (0..150).map(|number| format!("c@{number}.wide.example")).collect();
+    let to: Vec<&str> = wide.iter().map(String::as_str).collect();
+    send(&store, &to, vec![], terms()).await.unwrap();
+    let ways: Vec<String> = (0..150).map(|number| format!("{number}.wide.example")).collect();
+    let found = queue.claim(&ways, 1, LONG).await.unwrap().0;
+    assert_eq!(found.len(), 150, "one message for more destinations than a statement names");
 }

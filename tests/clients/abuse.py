@@ -290,7 +290,7 @@ def crowd(report, daemon):
     time.sleep(2)
     connected = daemon.json("status")["running"]["connections"]
     each = (resident(daemon) - before) / 10_000
-    report.check(f"{connected} idle connections at {each:.0f} bytes each", connected >= 9_990 and 0 < each < 22_528)
+    report.check(f"{connected} idle connections at {each:.0f} bytes each", connected >= 9_990 and 0 < each < 20_480)
     alive(report, daemon, "10,000 idle connections")
     for one in idle:
         one.close()

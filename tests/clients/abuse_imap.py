@@ -450,7 +450,7 @@ def silent(report, daemon):
 # What an attack may cost, in MiB above what was used before.
 ATTACKS = ((literals, 16), (grammar, 32), (endless, 16), (states, 32), (injection, 16), (flood, 16), (names, 32),
            (wildcards, 64), (sets, 64), (exchanges, 32), (idling, 48), (guessing, 64), (bombs, 32), (stalled, 64),
-           (repeated, 24), (deaf, 190), (decoded, 96), (silent, 100), (messages, 250))
+           (repeated, 24), (deaf, 160), (decoded, 96), (silent, 100), (messages, 250))
 
 
 def served(report, daemon, after):

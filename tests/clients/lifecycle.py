@@ -5,7 +5,7 @@ import http.client, io, json, os, pathlib, re, shutil, signal, socket, ssl, subp
 
 import ftps
 from harness import BINARY, Daemon, Report, free_ports, run
-from servers import wait
+from servers import comes, wait
 
 PASSWORD = "a long enough password"
 SPACE = f"wharfinger-{os.getpid()}"
@@ -86,12 +86,7 @@ def listens(port):
 
 
 def soon(what, holds):
-    """Whether it holds in time."""
-    try:
-        wait(what, holds, 5)
-        return True
-    except TimeoutError:
-        return False
+    return comes(what, holds, 5)
 
 
 def reload(report, daemon):

@@ -6,7 +6,7 @@ import base64, ftplib, io, os, re, signal, socket, ssl, struct, subprocess, time
 
 import ftps
 from harness import BINARY, ROOT, run, tested
-from servers import wait
+from servers import comes
 
 PASSWORD = "a long enough password"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -90,15 +90,6 @@ def closed(daemon):
     with urllib.request.urlopen(f"http://127.0.0.1:{daemon.telemetry}/metrics") as answer:
         counts = re.findall(r'wharfinger_connections_closed{[^}]*why="proxy"} (\d+)', answer.read().decode())
     return sum(map(int, counts))
-
-
-def comes(what, holds):
-    """Whether it holds in time."""
-    try:
-        wait(what, holds)
-        return True
-    except TimeoutError:
-        return False
 
 
 class Ftp(ftplib.FTP_TLS):

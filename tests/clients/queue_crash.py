@@ -9,7 +9,7 @@ Usage: queue_crash.py [KILLS]      (30 unless told)
 import collections, itertools, os, random, smtplib, sys, threading, time
 
 from harness import Daemon, Report
-from servers import free_ports, wait
+from servers import comes, free_ports, wait
 from sink import CLOSE, Sink
 from transport import Dns, PASSWORD, inbox, waits
 
@@ -105,11 +105,7 @@ def empty(report, daemon):
         daemon.cli("queue", "retry", "--all")
         time.sleep(0.5)
         return not any(row["sending"] or not holders for row in waits(daemon))
-    try:
-        wait("claims are over", lambda: settled(True), FREED)
-        freed = True
-    except TimeoutError:
-        freed = False
+    freed = comes("claims are over", lambda: settled(True), FREED)
     what = f"what a killed process had claimed is free within {FREED} s"
     report.check(what, freed, collections.Counter(row["sending"] for row in waits(daemon)))
     if not freed:

@@ -8,7 +8,7 @@ Usage: queue_nodes.py [MESSAGES]      (2000 unless told)
 import collections, itertools, os, random, signal, smtplib, sys, threading, time
 
 from harness import Daemon, Report, Shared
-from servers import free_ports, wait
+from servers import comes, free_ports, wait
 from sink import Sink
 from transport import Dns, PASSWORD, inbox, waits
 
@@ -122,11 +122,7 @@ def taken_over(report, two, at, held):
     """The other node sends the rest, and in the end also what the killed one had claimed."""
     wait("what nobody had claimed is sent", lambda: set(claimed(two.store)) <= {"n1"} and all(
         row["sending"] for row in waits(two)), 300)
-    try:
-        wait("the rest", lambda: not waits(two), FREED)
-        freed = True
-    except TimeoutError:
-        freed = False
+    freed = comes("the rest", lambda: not waits(two), FREED)
     what = f"what the killed node had claimed is taken over within {FREED} s"
     report.check(what, freed and held.get("n1"), (claimed(two.store), held))
     if not freed:

@@ -39,6 +39,15 @@ def wait(what, holds, seconds=60):
         time.sleep(0.05)
 
 
+def comes(what, holds, seconds=60):
+    """Whether it holds in time."""
+    try:
+        wait(what, holds, seconds)
+        return True
+    except TimeoutError:
+        return False
+
+
 class Server:
     """A process in a folder of its own. It must be started from a thread that lives as long as it: the kernel ends it
     with that thread, however the test dies."""
